@@ -1,0 +1,153 @@
+//! The endpoints of `headgate demo`: small HTTP servers on the loopback addresses that the configuration names, so that
+//! a newcomer needs no application to see the gateway balance. They stand outside every flow: to the gateway they are
+//! endpoints like any other.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::routing::{any, get};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::oneshot;
+
+/// `/slow` waits no longer than this, whatever the request asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Demo endpoints that serve until this is dropped.
+#[must_use = "the endpoints serve only while this is held"]
+#[derive(Debug)]
+pub struct DemoEndpoints {
+    /// Where an endpoint was started.
+    pub started: Vec<SocketAddr>,
+    /// Where somebody listened already: probably the operator's own application, which is left alone.
+    pub already_there: Vec<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a demo endpoint on each of `addresses` on which nobody listens; all of them share one thread.
+///
+/// # Errors
+/// An address that can't be bound for any other reason than that somebody listens there, or no thread to be had.
+pub fn start_demo_endpoints(addresses: &[SocketAddr]) -> io::Result<DemoEndpoints> {
+    let mut listeners = Vec::new();
+    let (mut started, mut already_there) = (Vec::new(), Vec::new());
+    for &address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                started.push(listener.local_addr()?);
+                listeners.push(listener);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => already_there.push(address),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("demo endpoint {address}: {error}"))),
+        }
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let thread =
+        thread::Builder::new().name("demo-endpoints".into()).spawn(move || serve(&runtime, listeners, stopped))?;
+    Ok(DemoEndpoints { started, already_there, stop: Some(stop), thread: Some(thread) })
+}
+
+fn serve(runtime: &Runtime, listeners: Vec<TcpListener>, stopped: oneshot::Receiver<()>) {
+    runtime.block_on(async {
+        for listener in listeners {
+            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { continue };
+            let Ok(address) = listener.local_addr() else { continue };
+            runtime.spawn(async move { axum::serve(listener, pages(address)).await });
+        }
+        // An error means that the sender is gone, which is the same wish.
+        let _ = stopped.await;
+    });
+}
+
+/// What an endpoint answers: its name at `/`, and below any other path also the request as it arrived.
+fn pages(address: SocketAddr) -> Router {
+    let name: Arc<str> = format!("demo endpoint {address}\n").into();
+    Router::new()
+        .route("/", any(async |State(name): State<Arc<str>>| name.to_string()))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/slow", get(slow))
+        .fallback(echo)
+        .with_state(name)
+}
+
+/// `/slow?ms=500` answers after half a second.
+async fn slow(State(name): State<Arc<str>>, request: Request) -> String {
+    let milliseconds = request.uri().query().and_then(|query| query.strip_prefix("ms=")?.parse().ok()).unwrap_or(1000);
+    tokio::time::sleep(Duration::from_millis(milliseconds).min(LONGEST_WAIT)).await;
+    name.to_string()
+}
+
+async fn echo(State(name): State<Arc<str>>, headers: HeaderMap, request: Request) -> String {
+    let mut text = format!("{name}{} {}\n", request.method(), request.uri());
+    for (header, value) in &headers {
+        text.push_str(&format!("{header}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    text
+}
+
+// === impl DemoEndpoints ===
+
+impl Drop for DemoEndpoints {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic was already reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn fetch(address: SocketAddr, target: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: demo\r\nx-asked: yes\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn each_endpoint_answers_its_own_name_and_the_request() {
+        let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let demo = start_demo_endpoints(&[any_port, any_port]).unwrap();
+        assert_eq!(demo.started.len(), 2);
+        for &address in &demo.started {
+            assert!(fetch(address, "/").ends_with(&format!("\r\n\r\ndemo endpoint {address}\n")));
+            assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 200"));
+            assert!(fetch(address, "/slow?ms=1").contains(&address.to_string()));
+            let echoed = fetch(address, "/some/path?a=b");
+            assert!(echoed.contains("GET /some/path?a=b\n") && echoed.contains("x-asked: yes\n"), "{echoed}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_use_is_left_alone_and_named() {
+        let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = theirs.local_addr().unwrap();
+        let demo = start_demo_endpoints(&[address]).unwrap();
+        assert_eq!((demo.started.len(), demo.already_there.as_slice()), (0, [address].as_slice()));
+    }
+
+    #[test]
+    fn dropping_them_frees_their_addresses() {
+        let demo = start_demo_endpoints(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = demo.started[0];
+        drop(demo);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
