@@ -79,7 +79,8 @@ impl Resolver {
             return Ok(resolver.clone());
         }
         // Without a usable resolv.conf the hosts file still answers.
-        let (config, options) = read_system_conf().unwrap_or_default();
+        let (config, options) = read_system_conf()
+            .unwrap_or_else(|_| (ResolverConfig::from_name_servers(Vec::new()), ResolverOpts::default()));
         let resolver = Arc::new(build(config, options)?);
         *current = Some((written, resolver.clone()));
         Ok(resolver)
@@ -221,6 +222,13 @@ mod tests {
             answer.addresses[1..].iter().all(|address| *address == Ipv6Addr::LOCALHOST),
             "IPv4 goes first: {answer:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_hosts_file_answers_where_no_name_server_is_configured() {
+        let resolver = build(ResolverConfig::from_name_servers(Vec::new()), ResolverOpts::default()).unwrap();
+        assert!(resolve_by(&resolver, "localhost").await.is_ok());
+        assert_eq!(resolve_by(&resolver, "app.invalid").await.unwrap_err(), "no name server can be reached");
     }
 
     #[test]
