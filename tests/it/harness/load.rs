@@ -1,0 +1,133 @@
+//! Steady load: some connections, each asking again as soon as it was answered.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{Ask, Client, eventually};
+
+/// How a load went.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub by_status: BTreeMap<u16, usize>,
+    pub by_instance: BTreeMap<String, usize>,
+    /// Requests that got no answer, and why.
+    pub errors: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn total(&self) -> usize {
+        self.by_status.values().sum::<usize>() + self.errors.len()
+    }
+
+    pub(crate) fn of(&self, instance: &str) -> usize {
+        self.by_instance.get(instance).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn count(&self, status: u16) -> usize {
+        self.by_status.get(&status).copied().unwrap_or_default()
+    }
+
+    /// Fails unless every request was answered with 200.
+    #[track_caller]
+    pub(crate) fn assert_all_ok(&self) {
+        assert!(self.total() > 0, "nothing was asked");
+        assert_eq!(self.count(200), self.total(), "{self:#?}");
+    }
+
+    fn add(&mut self, other: Tally) {
+        for (status, count) in other.by_status {
+            *self.by_status.entry(status).or_default() += count;
+        }
+        for (instance, count) in other.by_instance {
+            *self.by_instance.entry(instance).or_default() += count;
+        }
+        self.errors.extend(other.errors);
+    }
+}
+
+/// A load that runs until it is stopped; dropping it stops it as well.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<Tally>>,
+}
+
+impl Load {
+    /// `count` requests over `connections` connections, and what came of them.
+    pub(crate) fn run(address: SocketAddr, connections: usize, count: usize, ask: &Ask) -> Tally {
+        let limit = count.div_ceil(connections);
+        Load::spawn(address, connections, limit, Arc::new(AtomicBool::new(false)), ask).join()
+    }
+
+    pub(crate) fn start(address: SocketAddr, connections: usize, ask: &Ask) -> Load {
+        Load::spawn(address, connections, usize::MAX, Arc::new(AtomicBool::new(false)), ask)
+    }
+
+    fn spawn(address: SocketAddr, connections: usize, limit: usize, stop: Arc<AtomicBool>, ask: &Ask) -> Load {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let threads = (0..connections).map(|_| {
+            let (stop, asked, ask) = (Arc::clone(&stop), Arc::clone(&asked), ask.clone());
+            thread::spawn(move || drive(address, limit, &stop, &asked, &ask))
+        });
+        let threads = threads.collect();
+        Load { stop, asked, threads }
+    }
+
+    /// Waits until `count` more requests were answered.
+    pub(crate) fn more(&self, count: usize) {
+        let goal = self.asked.load(Ordering::Relaxed) + count;
+        eventually("the load goes on", || self.asked.load(Ordering::Relaxed) >= goal);
+    }
+
+    pub(crate) fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.join()
+    }
+
+    fn join(mut self) -> Tally {
+        let mut tally = Tally::default();
+        for thread in self.threads.drain(..) {
+            tally.add(thread.join().unwrap());
+        }
+        tally
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn drive(address: SocketAddr, limit: usize, stop: &AtomicBool, asked: &AtomicUsize, ask: &Ask) -> Tally {
+    let mut tally = Tally::default();
+    let mut kept: Option<Client> = None;
+    for _ in 0..limit {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let answered = match kept.take().map_or_else(|| Client::try_connect(address), Ok) {
+            Ok(mut client) => client.try_ask(ask).map(|answer| (client, answer)),
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok((client, answer)) => {
+                *tally.by_status.entry(answer.status).or_default() += 1;
+                if let Some(instance) = answer.header("x-instance") {
+                    *tally.by_instance.entry(instance.to_owned()).or_default() += 1;
+                }
+                kept = Some(client).filter(Client::reusable);
+            }
+            Err(error) => tally.errors.push(error.to_string()),
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+    tally
+}
