@@ -1,0 +1,557 @@
+//! Every metric, once: name, help, labels, buckets; and the handles that events are counted on.
+//!
+//! A handle ([`RouteMetrics`], [`EndpointMetrics`], ..) is taken from [`Metrics`] by name when a snapshot is put in
+//! place and held by what it belongs to. An event is then one method call that touches atomics: no label is hashed, no
+//! string is looked up. `/metrics` reads the handles that are still held, so the series of what is gone disappear.
+
+mod listener;
+mod route;
+mod upstream;
+mod value;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use prometheus::{
+    Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+pub use self::{
+    listener::{ListenerMetrics, Protocol, RefusalReason},
+    route::{Method, PluginMetrics, RouteMetrics},
+    upstream::{
+        AttemptFailure, Condition, EjectionReason, EndpointMetrics, EndpointSample, EndpointSource, ProbeResult,
+        RetryReason, SkipReason, UpstreamMetrics, Waiting,
+    },
+    value::{Family, Held, Kind, Label},
+};
+use value::{Counters, Scrape, Shelf, label};
+
+/// The route label of requests that no route was found for, or that were refused before one was looked for.
+pub const UNROUTED: &str = "_unrouted";
+
+/// Bounds for times that a user waits: those of OpenTelemetry's HTTP conventions, so that dashboards made for others fit.
+const REQUEST_BUCKETS: Kind =
+    Kind::Histogram(&[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]);
+
+/// Bounds for a connection: 0.1 ms is a neighbour on the same machine, 1 s and 3 s are the first repeats of a lost SYN.
+const CONNECT_BUCKETS: Kind =
+    Kind::Histogram(&[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0]);
+
+/// Declares every family and the list of all of them.
+macro_rules! families {
+    ($($constant:ident: $kind:expr, $name:literal, [$($label:literal),*], $help:literal;)+) => {
+        $(pub(crate) static $constant: Family =
+            Family { name: $name, help: $help, kind: $kind, labels: &[$($label),*] };)+
+
+        /// Every metric of the gateway, `process_*` apart.
+        pub static FAMILIES: &[&Family] = &[$(&$constant),+];
+    };
+}
+
+families! {
+    HTTP_REQUESTS: Kind::Counter, "headgate_http_requests_total", ["listener", "route", "method", "code"],
+        "Requests that ended, by the status the client got; 499 is a client that left first.";
+    HTTP_REQUEST_DURATION: REQUEST_BUCKETS, "headgate_http_request_duration_seconds", ["route", "method", "code_class"],
+        "Time from the first byte of a request to the end of its response.";
+    HTTP_REQUESTS_IN_FLIGHT: Kind::Gauge, "headgate_http_requests_in_flight", ["route"],
+        "Requests being worked on, open WebSockets and event streams included.";
+    HTTP_REQUEST_BYTES: Kind::Counter, "headgate_http_request_bytes_total", ["route"],
+        "Bytes of request bodies read from clients.";
+    HTTP_RESPONSE_BYTES: Kind::Counter, "headgate_http_response_bytes_total", ["route"],
+        "Bytes of response bodies written to clients.";
+    HTTP_FOREIGN_UPGRADES: Kind::Counter, "headgate_http_foreign_upgrades_total", ["route"],
+        "Requests whose Upgrade to something other than WebSocket was taken out.";
+    CONNECTIONS_ACTIVE: Kind::Gauge, "headgate_connections_active", ["listener"],
+        "Open client connections.";
+    CONNECTIONS_TOTAL: Kind::Counter, "headgate_connections_total", ["listener", "protocol"],
+        "Client connections accepted.";
+    CONNECTIONS_REFUSED: Kind::Counter, "headgate_connections_refused_total", ["listener", "reason"],
+        "Client connections closed at once.";
+    UPSTREAM_REQUESTS: Kind::Counter, "headgate_upstream_requests_total", ["upstream", "endpoint", "code"],
+        "Attempts by the status the endpoint answered, or by connect_error, reset, timeout, client_gone.";
+    UPSTREAM_CONNECT: CONNECT_BUCKETS, "headgate_upstream_connect_seconds", ["upstream"],
+        "Time to a usable new connection.";
+    UPSTREAM_FIRST_BYTE: REQUEST_BUCKETS, "headgate_upstream_first_byte_seconds", ["upstream"],
+        "Time from sending an attempt to the first byte of its answer.";
+    UPSTREAM_REQUEST_DURATION: REQUEST_BUCKETS, "headgate_upstream_request_duration_seconds", ["upstream"],
+        "Time of an attempt from its start to its end.";
+    UPSTREAM_REQUESTS_IN_FLIGHT: Kind::Gauge, "headgate_upstream_requests_in_flight", ["upstream", "endpoint"],
+        "Requests the endpoint is working on.";
+    UPSTREAM_ENDPOINT_UP: Kind::Gauge, "headgate_upstream_endpoint_up", ["upstream", "endpoint"],
+        "1 when the endpoint is fit (up or draining), 0 when it is down or ejected.";
+    UPSTREAM_ENDPOINT_STATE: Kind::Gauge, "headgate_upstream_endpoint_state", ["upstream", "endpoint", "state"],
+        "1 for the state the endpoint is in, 0 for the others.";
+    UPSTREAM_ENDPOINT_WEIGHT: Kind::Gauge, "headgate_upstream_endpoint_weight", ["upstream", "endpoint"],
+        "The endpoint's weight as configured.";
+    UPSTREAM_HEALTH_CHECKS: Kind::Counter, "headgate_upstream_health_checks_total", ["upstream", "endpoint", "result"],
+        "Probes by result.";
+    UPSTREAM_EJECTIONS: Kind::Counter, "headgate_upstream_ejections_total", ["upstream", "endpoint", "reason"],
+        "Times the endpoint was set aside for bad live traffic.";
+    UPSTREAM_FAIL_OPEN: Kind::Counter, "headgate_upstream_fail_open_total", ["upstream"],
+        "Requests sent to an unfit endpoint because too few were fit.";
+    UPSTREAM_RETRIES: Kind::Counter, "headgate_upstream_retries_total", ["upstream", "reason"],
+        "Attempts made again, by what the one before ended with.";
+    UPSTREAM_RETRIES_SKIPPED: Kind::Counter, "headgate_upstream_retries_skipped_total", ["upstream", "reason"],
+        "Failed attempts not made again, by what forbade it.";
+    UPSTREAM_QUEUE_LENGTH: Kind::Gauge, "headgate_upstream_queue_length", ["upstream"],
+        "Requests waiting for an endpoint with room.";
+    UPSTREAM_QUEUE_SECONDS: REQUEST_BUCKETS, "headgate_upstream_queue_seconds", ["upstream"],
+        "Time that requests waited for an endpoint with room.";
+    UPSTREAM_QUEUE_REJECTED: Kind::Counter, "headgate_upstream_queue_rejected_total", ["upstream"],
+        "Requests turned away because the queue was full.";
+    UPSTREAM_CONNECTIONS_OPENED: Kind::Counter, "headgate_upstream_connections_opened_total", ["upstream"],
+        "New connections to endpoints.";
+    UPSTREAM_CONNECTIONS_REUSED: Kind::Counter, "headgate_upstream_connections_reused_total", ["upstream"],
+        "Attempts that went over a kept connection.";
+    PLUGIN_DENIED: Kind::Counter, "headgate_plugin_denied_total", ["route", "plugin"],
+        "Requests that a plugin answered itself.";
+    ACCESS_LOG_DROPPED: Kind::Counter, "headgate_access_log_dropped_lines_total", ["reason"],
+        "Access log lines lost because the writer was behind (queue_full) or could not write (write_error).";
+    CONFIG_RELOADS: Kind::Counter, "headgate_config_reloads_total", ["result"],
+        "Reloads by result; a rejected one changed nothing.";
+    CONFIG_LAST_RELOAD_SUCCESS: Kind::Gauge, "headgate_config_last_reload_success", [],
+        "1 when the configuration file as last read is the one that serves.";
+    CONFIG_GENERATION: Kind::Gauge, "headgate_config_generation", [],
+        "The number of the configuration that serves; it grows with every accepted reload.";
+    BUILD_INFO: Kind::Gauge, "headgate_build_info", ["version"],
+        "Always 1; the label says which headgate this is.";
+}
+
+label! {
+    /// How a reload ended.
+    ReloadResult {
+        /// The new configuration serves.
+        Success = "success",
+        /// It had problems; the old one serves on.
+        Rejected = "rejected",
+    }
+}
+
+label! {
+    /// Why a line of the access log was lost.
+    DropReason {
+        /// The writer was behind.
+        QueueFull = "queue_full",
+        /// The writer could not write it.
+        WriteError = "write_error",
+    }
+}
+
+/// All metrics of one gateway: the source of every handle and of `/metrics`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    living: Arc<Living>,
+    unrouted: Arc<RouteMetrics>,
+}
+
+/// The metrics of the configuration.
+#[derive(Debug)]
+pub struct ReloadMetrics {
+    reloads: Counters<ReloadResult>,
+    last_succeeded: AtomicBool,
+    generation: AtomicU64,
+}
+
+/// The metrics of the access log.
+#[derive(Debug, Default)]
+pub struct AccessLogMetrics {
+    dropped: Counters<DropReason>,
+}
+
+/// How many series a configuration makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesEstimate {
+    /// What stands from the start, without any request.
+    pub at_rest: u64,
+    /// What stands when every route has seen two methods with an answer of each of 2xx, 3xx, 4xx and 5xx on one listener,
+    /// and every endpoint has given these four answers.
+    pub in_use: u64,
+}
+
+/// What the registry asks at a scrape.
+#[derive(Debug, Default)]
+struct Living {
+    listeners: Shelf<ListenerMetrics>,
+    routes: Shelf<RouteMetrics>,
+    upstreams: Shelf<UpstreamMetrics>,
+    reload: ReloadMetrics,
+    access_log: Arc<AccessLogMetrics>,
+}
+
+/// `Living` as the registry takes it: it wants to own its collectors.
+struct Walk(Arc<Living>);
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Metrics that nothing has happened to yet. They register nowhere else, so a test can have its own.
+    pub fn new() -> Self {
+        let living = Arc::new(Living::default());
+        let registry = Registry::new();
+        let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(Walk(living.clone()))];
+        #[cfg(target_os = "linux")]
+        collectors.push(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        for collector in collectors {
+            if let Err(error) = registry.register(collector) {
+                log::error!("metrics are incomplete: {error}");
+            }
+        }
+        let unrouted = living.routes.take(UNROUTED, RouteMetrics::new);
+        Self { registry, living, unrouted }
+    }
+
+    /// The metrics of a listener.
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        self.living.listeners.take(name, ListenerMetrics::new)
+    }
+
+    /// The metrics of a route.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        self.living.routes.take(name, RouteMetrics::new)
+    }
+
+    /// The metrics of requests that have no route.
+    pub fn unrouted(&self) -> &Arc<RouteMetrics> {
+        &self.unrouted
+    }
+
+    /// The metrics of an upstream, which gives those of its endpoints.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        self.living.upstreams.take(name, UpstreamMetrics::new)
+    }
+
+    /// The metrics of the configuration.
+    pub fn reload(&self) -> &ReloadMetrics {
+        &self.living.reload
+    }
+
+    /// The metrics of the access log.
+    pub fn access_log(&self) -> Arc<AccessLogMetrics> {
+        self.living.access_log.clone()
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
+            Ok(text) => text,
+            Err(error) => {
+                log::error!("metrics could not be written: {error}");
+                String::new()
+            }
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl ReloadMetrics ===
+
+impl ReloadMetrics {
+    /// Notes the configuration that the gateway starts with.
+    pub fn started(&self, generation: u64) {
+        self.generation.store(generation, Relaxed);
+    }
+
+    /// Counts a reload after which `generation` serves.
+    pub fn accepted(&self, generation: u64) {
+        self.reloads.increment(ReloadResult::Success);
+        self.last_succeeded.store(true, Relaxed);
+        self.generation.store(generation, Relaxed);
+    }
+
+    /// Counts a reload that changed nothing.
+    pub fn rejected(&self) {
+        self.reloads.increment(ReloadResult::Rejected);
+        self.last_succeeded.store(false, Relaxed);
+    }
+}
+
+impl Default for ReloadMetrics {
+    fn default() -> Self {
+        // The gateway does not start on a file with problems.
+        Self { reloads: Counters::default(), last_succeeded: AtomicBool::new(true), generation: AtomicU64::new(0) }
+    }
+}
+
+// === impl AccessLogMetrics ===
+
+impl AccessLogMetrics {
+    /// Counts lines that were lost.
+    pub fn dropped(&self, reason: DropReason, lines: u64) {
+        self.dropped.add(reason, lines);
+    }
+}
+
+// === impl SeriesEstimate ===
+
+impl SeriesEstimate {
+    /// Counts for a configuration with so many listeners, routes, upstreams and endpoints. A test holds the numbers
+    /// against a real scrape.
+    pub fn of(listeners: usize, routes: usize, upstreams: usize, endpoints: usize) -> Self {
+        /// Configuration, access log, build and process.
+        const FIXED: u64 = 14;
+        const LISTENER: u64 = 3;
+        const ROUTE: u64 = 4;
+        /// Four histograms are most of it.
+        const UPSTREAM: u64 = 87;
+        const ENDPOINT: u64 = 14;
+        const CODES: u64 = 4;
+        /// Two methods times four codes: a histogram and a counter each.
+        const ROUTE_IN_USE: u64 = 2 * CODES * (HISTOGRAM + 1);
+        /// Fourteen bounds, the bucket without one, sum and count.
+        const HISTOGRAM: u64 = 17;
+        let [listeners, routes, upstreams, endpoints] = [listeners, routes, upstreams, endpoints].map(|n| n as u64);
+        // `_unrouted` is a route as well.
+        let routes = routes + 1;
+        let at_rest = FIXED + LISTENER * listeners + ROUTE * routes + UPSTREAM * upstreams + ENDPOINT * endpoints;
+        Self { at_rest, in_use: at_rest + ROUTE_IN_USE * routes + CODES * endpoints }
+    }
+}
+
+// === impl Walk ===
+
+impl Collector for Walk {
+    /// None: descriptors let the registry find clashes between collectors, and this one brings every name there is.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut scrape = Scrape::default();
+        self.0.collect(&mut scrape);
+        scrape.families()
+    }
+}
+
+// === impl Living ===
+
+impl Living {
+    fn collect(&self, scrape: &mut Scrape) {
+        scrape.count(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
+        for (result, count) in self.reload.reloads.iter() {
+            scrape.count(&CONFIG_RELOADS, &[result], count);
+        }
+        scrape.count(&CONFIG_LAST_RELOAD_SUCCESS, &[], self.reload.last_succeeded.load(Relaxed).into());
+        scrape.count(&CONFIG_GENERATION, &[], self.reload.generation.load(Relaxed));
+        for (reason, count) in self.access_log.dropped.iter() {
+            scrape.count(&ACCESS_LOG_DROPPED, &[reason], count);
+        }
+        self.listeners.living().iter().for_each(|listener| listener.collect(scrape));
+        self.routes.living().iter().for_each(|route| route.collect(scrape));
+        self.upstreams.living().iter().for_each(|upstream| upstream.collect(scrape));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use super::*;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        metrics.text().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    /// Series as Prometheus counts them, those of the process apart: their number depends on the platform.
+    fn series(metrics: &Metrics) -> u64 {
+        lines(metrics).iter().filter(|line| line.starts_with("headgate_")).count() as u64
+    }
+
+    fn value(metrics: &Metrics, series: &str) -> Option<f64> {
+        let lines = lines(metrics);
+        let line = lines.iter().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
+        line.rsplit_once(' ').and_then(|(_, value)| value.parse().ok())
+    }
+
+    #[derive(Debug)]
+    struct Ejected;
+
+    impl EndpointSource for Ejected {
+        fn sample(&self) -> EndpointSample {
+            EndpointSample { condition: Condition::Ejected, weight: 3, in_flight: 7 }
+        }
+    }
+
+    #[test]
+    fn a_finished_request_is_counted_with_its_labels() {
+        let metrics = Metrics::new();
+        let (listener, route) = (metrics.listener("http"), metrics.route("shop"));
+        route.finished(&listener, &http::Method::GET, 200, Duration::from_millis(20), 5, 70);
+        route.finished(&listener, &http::Method::from_bytes(b"BREW").unwrap(), 418, Duration::from_secs(60), 0, 0);
+
+        let counted = r#"headgate_http_requests_total{listener="http",route="shop",method="GET",code="200"}"#;
+        assert_eq!(value(&metrics, counted), Some(1.0));
+        let other = r#"headgate_http_requests_total{listener="http",route="shop",method="_OTHER",code="418"}"#;
+        assert_eq!(value(&metrics, other), Some(1.0));
+        let bucket = |class: &str, method: &str, le: &str| {
+            let labels = format!(r#"route="shop",method="{method}",code_class="{class}",le="{le}""#);
+            value(&metrics, &format!("headgate_http_request_duration_seconds_bucket{{{labels}}}"))
+        };
+        assert_eq!(bucket("2xx", "GET", "0.01"), Some(0.0));
+        assert_eq!(bucket("2xx", "GET", "0.025"), Some(1.0));
+        assert_eq!(bucket("4xx", "_OTHER", "10"), Some(0.0));
+        assert_eq!(bucket("4xx", "_OTHER", "+Inf"), Some(1.0));
+        assert_eq!(value(&metrics, r#"headgate_http_response_bytes_total{route="shop"}"#), Some(70.0));
+    }
+
+    #[test]
+    fn two_listeners_count_one_route_apart() {
+        let metrics = Metrics::new();
+        let (plain, inner, route) = (metrics.listener("plain"), metrics.listener("inner"), metrics.route("shop"));
+        for listener in [&plain, &inner, &inner] {
+            route.finished(listener, &http::Method::GET, 200, Duration::ZERO, 0, 0);
+        }
+        let counted = |listener: &str| {
+            let labels = format!(r#"listener="{listener}",route="shop",method="GET",code="200""#);
+            value(&metrics, &format!("headgate_http_requests_total{{{labels}}}"))
+        };
+        assert_eq!((counted("plain"), counted("inner")), (Some(1.0), Some(2.0)));
+        drop(plain);
+        assert_eq!((counted("plain"), counted("inner")), (None, Some(2.0)));
+    }
+
+    #[test]
+    fn codes_beyond_the_known_ones_lose_nothing_and_break_nothing() {
+        let metrics = Metrics::new();
+        let (listener, route) = (metrics.listener("http"), metrics.route("shop"));
+        for code in [0, 99, 100, 599, 999, u16::MAX] {
+            route.finished(&listener, &http::Method::GET, code, Duration::ZERO, 0, 0);
+        }
+        let counted = lines(&metrics).into_iter().filter(|line| line.starts_with("headgate_http_requests_total"));
+        let sum: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        assert_eq!(sum, 6.0);
+    }
+
+    #[test]
+    fn a_reload_that_keeps_a_name_keeps_its_counts() {
+        let metrics = Metrics::new();
+        let old = metrics.upstream("node");
+        let old_endpoint = old.endpoint("127.0.0.1:3001");
+        old_endpoint.answered(200);
+        let new = metrics.upstream("node");
+        let new_endpoint = new.endpoint("127.0.0.1:3001");
+        drop((old, old_endpoint));
+        new_endpoint.answered(200);
+        let counted = r#"headgate_upstream_requests_total{upstream="node",endpoint="127.0.0.1:3001",code="200"}"#;
+        assert_eq!(value(&metrics, counted), Some(2.0));
+    }
+
+    #[test]
+    fn the_series_of_what_is_gone_disappear() {
+        let metrics = Metrics::new();
+        let before = series(&metrics);
+        let (route, upstream) = (metrics.route("shop"), metrics.upstream("node"));
+        let plugin = route.plugin("headers");
+        plugin.denied();
+        let endpoint = upstream.endpoint("127.0.0.1:3001");
+        assert!(value(&metrics, r#"headgate_plugin_denied_total{route="shop",plugin="headers"}"#).is_some());
+        assert!(metrics.text().contains("127.0.0.1:3001"));
+        drop(endpoint);
+        assert!(!metrics.text().contains("127.0.0.1:3001"));
+        drop((route, upstream, plugin));
+        assert_eq!(series(&metrics), before);
+    }
+
+    #[test]
+    fn names_that_meet_when_joined_stay_two_series() {
+        let metrics = Metrics::new();
+        let (one, other) = (metrics.upstream("node"), metrics.upstream("node1"));
+        let (endpoint, other_endpoint) = (one.endpoint("10.0.0.1:80"), other.endpoint("0.0.0.1:80"));
+        endpoint.answered(200);
+        other_endpoint.answered(200);
+        assert_eq!(metrics.text().matches(r#"code="200"} 1"#).count(), 2);
+    }
+
+    #[test]
+    fn an_endpoint_shows_what_it_is_at_the_scrape() {
+        let metrics = Metrics::new();
+        let upstream = metrics.upstream("node");
+        let endpoint = upstream.endpoint("a:1");
+        let source: Arc<dyn EndpointSource> = Arc::new(Ejected);
+        endpoint.read_from(Arc::downgrade(&source));
+        let shown = |name: &str| value(&metrics, &format!("headgate_upstream_{name}"));
+        assert_eq!(shown(r#"endpoint_up{upstream="node",endpoint="a:1"}"#), Some(0.0));
+        assert_eq!(shown(r#"endpoint_state{upstream="node",endpoint="a:1",state="ejected"}"#), Some(1.0));
+        assert_eq!(shown(r#"endpoint_state{upstream="node",endpoint="a:1",state="up"}"#), Some(0.0));
+        assert_eq!(shown(r#"endpoint_weight{upstream="node",endpoint="a:1"}"#), Some(3.0));
+        assert_eq!(shown(r#"requests_in_flight{upstream="node",endpoint="a:1"}"#), Some(7.0));
+        drop(source);
+        assert_eq!(shown(r#"endpoint_up{upstream="node",endpoint="a:1"}"#), None);
+    }
+
+    #[test]
+    fn a_guard_gives_its_unit_back() {
+        let metrics = Metrics::new();
+        let (route, listener, upstream) = (metrics.route("r"), metrics.listener("l"), metrics.upstream("u"));
+        let shown = || {
+            [
+                "http_requests_in_flight{route=\"r\"}",
+                "connections_active{listener=\"l\"}",
+                "upstream_queue_length{upstream=\"u\"}",
+            ]
+            .map(|series| value(&metrics, &format!("headgate_{series}")))
+        };
+        let held = (route.in_flight(), listener.connected(Protocol::Http1), upstream.waiting());
+        assert_eq!(shown(), [Some(1.0); 3]);
+        drop(held);
+        assert_eq!(shown(), [Some(0.0); 3]);
+        assert_eq!(value(&metrics, r#"headgate_upstream_queue_seconds_count{upstream="u"}"#), Some(1.0));
+    }
+
+    #[test]
+    fn the_estimate_of_series_is_what_a_scrape_holds() {
+        const PROCESS: u64 = 7;
+        let metrics = Metrics::new();
+        let listeners = [metrics.listener("l")];
+        let routes = ["a", "b"].map(|name| metrics.route(name));
+        let upstreams = ["u", "v"].map(|name| metrics.upstream(name));
+        let endpoints = ["1", "2", "3"].map(|name| upstreams[0].endpoint(name));
+        let source: Arc<dyn EndpointSource> = Arc::new(Ejected);
+        endpoints.iter().for_each(|endpoint| endpoint.read_from(Arc::downgrade(&source)));
+        let estimate = SeriesEstimate::of(1, 2, 2, 3);
+        assert_eq!(series(&metrics) + PROCESS, estimate.at_rest);
+        for code in [200, 302, 404, 502] {
+            endpoints.iter().for_each(|endpoint| endpoint.answered(code));
+            for route in routes.iter().chain([metrics.unrouted()]) {
+                route.finished(&listeners[0], &http::Method::GET, code, Duration::ZERO, 0, 0);
+                route.finished(&listeners[0], &http::Method::POST, code, Duration::ZERO, 0, 0);
+            }
+        }
+        assert_eq!(series(&metrics) + PROCESS, estimate.in_use);
+    }
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut names = BTreeSet::new();
+        for family in FAMILIES {
+            assert!(names.insert(family.name), "{} stands twice", family.name);
+            assert!(family.name.starts_with("headgate_"), "{}", family.name);
+            assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
+            assert_eq!(family.name.ends_with("_seconds"), matches!(family.kind, Kind::Histogram(_)), "{}", family.name);
+            assert!(family.help.ends_with('.'), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn reloads_and_the_process_are_shown() {
+        let metrics = Metrics::new();
+        metrics.reload().started(1);
+        metrics.reload().accepted(2);
+        metrics.reload().rejected();
+        assert_eq!(value(&metrics, r#"headgate_config_reloads_total{result="success"}"#), Some(1.0));
+        assert_eq!(value(&metrics, r#"headgate_config_reloads_total{result="rejected"}"#), Some(1.0));
+        assert_eq!(value(&metrics, "headgate_config_last_reload_success"), Some(0.0));
+        assert_eq!(value(&metrics, "headgate_config_generation"), Some(2.0));
+        assert!(value(&metrics, "process_resident_memory_bytes").is_none_or(|bytes| bytes > 0.0));
+    }
+}
