@@ -1,1 +1,62 @@
-//! (to be written)
+//! What was written: the file `gateway.yaml` as types. `compile` takes a [`Config`] by value and makes it run.
+//!
+//! One file a section. serde decodes, schemars describes; defaults and units live with the types and nowhere else.
+
+mod address;
+mod listener;
+mod problem;
+mod process;
+mod route;
+mod schema;
+mod telemetry;
+mod text;
+mod unit;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use address::{EndpointAddress, ListenAddress, Network, Place};
+pub use listener::{Limits, Listener, Underscores};
+pub use problem::{At, Problem, Severity};
+pub use process::{Admin, Process, Secret, Threads};
+pub use route::{Action, Method, PluginUse, Redirect, Respond, Route, WeightedUpstream};
+pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
+pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
+pub use upstream::{
+    Condition, Endpoint, HealthCheck, HostHeader, Keepalive, Outlier, Queue, Retry, RetryMethods, RetryOverrides,
+    StatusRange, TimeoutOverrides, Timeouts, Upstream,
+};
+
+/// The whole file, included files merged in.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Files with more listeners, upstreams and routes: paths or patterns (`conf.d/*.yaml`), relative to this file.
+    /// Default: [].
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// The process itself. Read at start only.
+    #[serde(default)]
+    pub process: Process,
+    /// The admin listener: metrics, health and status of the gateway itself.
+    #[serde(default)]
+    pub admin: Admin,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// The addresses that clients connect to.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<Listener>,
+    /// The groups of servers behind the gateway, by name.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Which requests go where. The most specific match wins; the order decides only between equals.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// The settings' schema of each plugin, by the plugin's name.
+pub type PluginSchemas = BTreeMap<String, schemars::Schema>;

@@ -1,1 +1,5 @@
 //! (to be written)
+
+mod config;
+
+pub use config::{Config, ConsistentHash, HashKey};

@@ -1,0 +1,75 @@
+//! `listeners`: the addresses that clients connect to.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::address::{ListenAddress, Network};
+use super::unit::{Duration, OrNone, Size};
+
+/// An address that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Where it accepts: `IP:PORT`, `[IPv6]:PORT` or `unix:/path`. Port 0 lets the system choose one.
+    pub address: ListenAddress,
+    /// Its name: the metric label, and what a route's `listener` says. Absent: the address.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The networks of the proxies whose X-Forwarded-* headers are believed. Default: [] (nobody).
+    #[serde(default)]
+    pub trusted_proxies: Vec<Network>,
+    /// What becomes of a request header whose name has an underscore, which some applications read as a hyphen.
+    /// Default: drop.
+    #[serde(default)]
+    pub underscores: Underscores,
+    /// What one client may cost.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What becomes of a header whose name has an underscore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// The header is left out; the request goes on.
+    #[default]
+    Drop,
+    /// The request is answered with 400.
+    Refuse,
+    /// The header is passed on.
+    Keep,
+}
+
+/// What one client may cost.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The longest request head, in bytes; beyond it 431. Default: 32KiB.
+    pub header_bytes: Size,
+    /// The most headers of a request; beyond it 431. Default: 100.
+    #[schemars(range(min = 1, max = 256))]
+    pub headers: u16,
+    /// The longest request body, in bytes; beyond it 413. Default: none.
+    pub body: OrNone<Size>,
+    /// How long a client may take to send a request head, from its first byte on; beyond it 408. Default: 10s.
+    pub header_timeout: Duration,
+    /// How long a connection may wait for its next request. Default: 75s.
+    pub idle_timeout: Duration,
+    /// The most connections of one client address at a time. Default: none.
+    pub connections_per_ip: OrNone<u32>,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: Size(32 << 10),
+            headers: 100,
+            body: OrNone(None),
+            header_timeout: Duration::secs(10),
+            idle_timeout: Duration::secs(75),
+            connections_per_ip: OrNone(None),
+        }
+    }
+}
