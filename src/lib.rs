@@ -19,6 +19,7 @@ pub mod compile;
 pub mod reload;
 pub mod supervisor;
 
+pub mod connection;
 pub mod edge;
 pub mod proxy;
 

@@ -1,0 +1,214 @@
+//! `Deadline`: when a connection's present phase ends, shared by its stream, which waits for it, and the proxy, which
+//! sets it.
+//!
+//! ```text
+//! Idle --first byte--> Head --Deadline::request_begins--> Request --Deadline::await_request--> Idle
+//! ```
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Limits;
+
+/// When the present phase of a connection ends, and why.
+#[derive(Debug)]
+pub struct Deadline {
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    pub(super) header_bytes: usize,
+    /// Uncontended: the connection's one task is nearly always the only one that asks.
+    state: Mutex<State>,
+}
+
+/// Which of a route's timeouts passed while the proxy had the request. Named as its key in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// `first_byte`: the endpoint did not begin its response.
+    FirstByte,
+    /// `idle`: the endpoint stopped in the middle of its response.
+    Idle,
+    /// `request`: the request as a whole took too long.
+    Request,
+    /// `upgrade_idle`: neither side of an upgraded connection said anything.
+    UpgradeIdle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No byte of the next request yet.
+    Idle,
+    /// In the middle of a request head.
+    Head,
+    /// The proxy has the head; until `body_read` the client may still send a body.
+    Request { body_read: bool },
+}
+
+/// How a wait for the client ends when the client stays silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// Nobody waits for an answer: close without a word.
+    Idle,
+    /// The head did not come in time.
+    Head,
+    /// A deadline of the proxy's passed.
+    Request,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    due: Option<Instant>,
+    cause: Cause,
+    expired: Option<Cause>,
+    draining: bool,
+    /// When the stream's timer wakes it, and whom to wake before that.
+    armed: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let state = State {
+            phase: Phase::Idle,
+            due: after(limits.header_timeout),
+            cause: Cause::Request,
+            expired: None,
+            draining: false,
+            armed: None,
+            waker: None,
+        };
+        Deadline {
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            header_bytes: limits.header_bytes,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The proxy has a request head: from here on it sets the deadlines. Call it first of all.
+    pub fn request_begins(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Request { body_read: false };
+        state.due = None;
+        state.expired = None;
+    }
+
+    /// The client's body ended, or there is none. What the client sends from now on is its next request, which the
+    /// stream holds back until the present one is done.
+    pub fn body_read(&self) {
+        self.state().phase = Phase::Request { body_read: true };
+    }
+
+    /// Ends the request at `at`, for `cause`; replaces the deadline before. `None` for no deadline.
+    ///
+    /// It is found by whoever waits for the client: a pending read fails with [`std::io::ErrorKind::TimedOut`] when
+    /// the instant passes, and [`expired`](Self::expired) then tells the cause. Pingora waits for the client as long
+    /// as a response is under way, so this times everything that Pingora has no timeout for.
+    pub fn set(&self, at: Option<Instant>, cause: Cause) {
+        let mut state = self.state();
+        state.due = at;
+        state.cause = cause;
+        // A later deadline is found when the timer fires; only an earlier one needs a new timer.
+        let early = at.is_some_and(|at| state.armed.is_none_or(|armed| at < armed));
+        let waker = if early { state.waker.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Which deadline ended the present request; none when none did.
+    pub fn expired(&self) -> Option<Cause> {
+        self.state().expired
+    }
+
+    /// The last request is done and its connection kept: waits for the next.
+    pub(crate) fn await_request(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Idle;
+        state.due = after(self.idle_timeout);
+    }
+
+    /// The process stops: ends the connection where it is idle, at once or once it becomes so.
+    pub(crate) fn drain(&self) {
+        let mut state = self.state();
+        state.draining = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// The first byte of a head is here.
+    pub(super) fn head_begins(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Head;
+        state.due = after(self.header_timeout);
+    }
+
+    /// Waits for the end of the present phase. The timer is moved lazily, only where it would fire too late: one that
+    /// fires too early is armed again, so a busy connection moves its timer now and then, not at every request.
+    pub(super) fn poll(&self, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<Late> {
+        loop {
+            let mut state = self.state();
+            if state.draining && state.phase == Phase::Idle {
+                return Poll::Ready(Late::Idle);
+            }
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                state.waker = Some(context.waker().clone());
+            }
+            let Some(due) = state.due else {
+                state.armed = None;
+                return Poll::Pending;
+            };
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.is_elapsed() || due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            state.armed = Some(timer.deadline());
+            drop(state);
+
+            ready!(timer.as_mut().poll(context));
+
+            let mut state = self.state();
+            if state.due.is_some_and(|due| due <= timer.deadline()) {
+                return Poll::Ready(state.passed());
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn passed(&mut self) -> Late {
+        match self.phase {
+            Phase::Idle => Late::Idle,
+            Phase::Head => Late::Head,
+            Phase::Request { .. } => {
+                self.expired = Some(self.cause);
+                Late::Request
+            }
+        }
+    }
+}
+
+/// No deadline where the clock can't count that far.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
