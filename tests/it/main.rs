@@ -3,3 +3,5 @@
 
 #[allow(dead_code, unused_imports, reason = "the tests that use every noun are being written")]
 mod harness;
+
+mod docs;

@@ -1,0 +1,107 @@
+//! What the README, the docs and the examples say is so: their files load, their links lead somewhere, their quotations
+//! equal what they quote.
+
+mod reference;
+
+use std::{fs, path::PathBuf};
+
+use headgate::config::Config;
+
+use crate::harness::{Setup, headgate, root};
+
+/// Every Markdown file that is ours, and its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let folders = ["", "docs", "examples", "examples/*", "grafana", "plugins"];
+    let mut pages = Vec::new();
+    for folder in folders {
+        for page in glob::glob(&format!("{}/{folder}/*.md", root().display())).unwrap() {
+            let page = page.unwrap();
+            let text = fs::read_to_string(&page).unwrap();
+            pages.push((page, text));
+        }
+    }
+    assert!(pages.len() > 8, "{pages:?}");
+    pages
+}
+
+/// The fenced blocks whose info string is exactly `kind`.
+fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
+    let open = format!("\n```{kind}\n");
+    text.split(&open).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// Holds a whole file to `headgate check`; a directory that its paths name is its own.
+fn check(what: &str, yaml: &str) {
+    let output = Setup::new(yaml).command(&["check"]);
+    assert_eq!(output.code, Some(0), "{what}:\n{yaml}\n{}{}", output.stdout, output.stderr);
+}
+
+#[test]
+fn the_readme_quotes_gateway_yaml_as_it_is() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shipped = fs::read_to_string(root().join("gateway.yaml")).unwrap();
+    assert!(blocks(&readme, "yaml").contains(&shipped.trim_end()), "the README's quotation differs from gateway.yaml");
+}
+
+#[test]
+fn every_whole_file_in_the_docs_passes_the_check() {
+    let mut seen = 0;
+    for (page, text) in pages() {
+        for yaml in blocks(&text, "yaml") {
+            check(&page.display().to_string(), yaml);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "only {seen} blocks were found");
+}
+
+#[test]
+fn gateway_yaml_and_every_example_pass_the_check() {
+    let mut files: Vec<_> =
+        glob::glob(&format!("{}/examples/*/gateway.yaml", root().display())).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    files.push(root().join("gateway.yaml"));
+    for file in files {
+        let output = headgate(&["check", "-c", file.to_str().unwrap()]);
+        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    }
+}
+
+#[test]
+fn every_link_inside_the_repository_leads_somewhere() {
+    let mut broken = Vec::new();
+    for (page, text) in pages() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            let outside = target.contains("://") || file.is_empty();
+            if !outside && !page.parent().unwrap().join(file).exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_metric_that_the_docs_name_exists() {
+    let metrics = fs::read_to_string(root().join("src/telemetry/metrics.rs")).unwrap();
+    for (page, text) in pages() {
+        for name in text.split("headgate_").skip(1) {
+            let name: String = name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let base = name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+            assert!(metrics.contains(&format!("{base}\"")), "{}: there is no headgate_{name}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_reference_says_what_the_schema_says() {
+    let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+    let path = root().join("docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let expected = reference::replaced(&page, &schema, &[]);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    assert!(page == expected, "docs/configuration.md is behind the schema: run this with UPDATE_DOCS=1 to write it");
+}
