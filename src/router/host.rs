@@ -1,10 +1,8 @@
-//! A host in its normal form, and the patterns that match it: the first step of a look-up.
+//! A host in its one normal form.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
-
-use super::pattern::PatternError;
 
 /// The longest host name there is (RFC 1035, in text and without the root's dot).
 const LONGEST: usize = 253;
@@ -24,15 +22,6 @@ pub enum HostError {
     Address,
     /// A character that no host name has.
     Character(char),
-}
-
-/// A host that a route is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host, in its normal form.
-    Exact(Box<str>),
-    /// Every host with one or more labels before this suffix, as in Gateway API; not the suffix itself.
-    Wildcard(Box<str>),
 }
 
 /// The one form in which a host is matched: lower case, without port and without the root's dot; an IPv6 address in its
@@ -96,56 +85,9 @@ impl fmt::Display for HostError {
 
 impl std::error::Error for HostError {}
 
-// === impl HostPattern ===
-
-impl HostPattern {
-    /// A `host` of the file: a name or address, or a name whose first label is `*`.
-    pub fn parse(written: &str) -> Result<HostPattern, PatternError> {
-        let wrong = |message: String, hint: &str| Err(PatternError::new(message, hint));
-        if written == "*" {
-            return wrong("`*` alone is not a host".into(), "leave `host` out to match any host");
-        }
-        if written.contains('/') {
-            let hint = "write the name alone, such as shop.example.com; a path goes into `path` or `path_prefix`";
-            return wrong(format!("`{written}` is more than a host"), hint);
-        }
-        if written.parse::<Ipv6Addr>().is_ok() {
-            return wrong(format!("`{written}` lacks its brackets"), &format!("write \"[{written}]\""));
-        }
-        let port = written.rfind(':').filter(|&colon| !written[colon..].contains(']'));
-        if let Some((name, _)) = port.and_then(|colon| written.split_at_checked(colon)) {
-            let hint = format!("write {name}; the port is the listener's, and `listener` binds a route to one");
-            return wrong(format!("a host has no port here: `{written}`"), &hint);
-        }
-        let (wildcard, name) = match written.strip_prefix("*.") {
-            Some(suffix) => (true, suffix),
-            None => (false, written),
-        };
-        if name.contains('*') {
-            let hint = "`*` stands for one or more whole labels at the start: \"*.example.com\"";
-            return wrong(format!("`{written}` has its `*` in the wrong place"), hint);
-        }
-        if !name.is_ascii() {
-            let hint = "write the name as browsers send it, in Punycode: xn--..";
-            return wrong(format!("`{written}` has letters outside ASCII"), hint);
-        }
-        match normalise(name) {
-            Ok(name) if wildcard => Ok(HostPattern::Wildcard(name.into())),
-            Ok(name) => Ok(HostPattern::Exact(name.into())),
-            Err(error) => {
-                wrong(format!("`{written}` is not a host: {error}"), "write shop.example.com or \"*.example.com\"")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refused(written: &str) -> PatternError {
-        HostPattern::parse(written).unwrap_err()
-    }
 
     #[test]
     fn a_host_is_matched_in_lower_case_without_port_and_root_dot() {
@@ -202,35 +144,6 @@ mod tests {
             (long.as_str(), HostError::TooLong),
         ] {
             assert_eq!(normalise(raw), Err(error), "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_a_host_or_a_wildcard_for_its_first_labels() {
-        assert_eq!(HostPattern::parse("Shop.example.com."), Ok(HostPattern::Exact("shop.example.com".into())));
-        assert_eq!(HostPattern::parse("*.Example.com"), Ok(HostPattern::Wildcard("example.com".into())));
-        assert_eq!(HostPattern::parse("[::1]"), Ok(HostPattern::Exact("[::1]".into())));
-    }
-
-    #[test]
-    fn a_refused_pattern_says_what_to_write_instead() {
-        for (written, hint) in [
-            ("*", "leave `host` out"),
-            ("https://shop.example.com", "write the name alone"),
-            ("shop.example.com/api", "`path_prefix`"),
-            ("shop.example.com:8080", "write shop.example.com; the port is the listener's"),
-            ("[::1]:80", "write [::1];"),
-            ("::1", "write \"[::1]\""),
-            ("shop.*.com", "\"*.example.com\""),
-            ("*shop.com", "\"*.example.com\""),
-            ("*.*.com", "\"*.example.com\""),
-            ("*.", "\"*.example.com\""),
-            ("münchen.de", "Punycode"),
-            ("", "write shop.example.com"),
-            ("a..b", "write shop.example.com"),
-        ] {
-            let error = refused(written);
-            assert!(error.hint.contains(hint), "{written}: {error}");
         }
     }
 }

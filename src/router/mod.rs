@@ -30,9 +30,7 @@ mod shadow;
 mod table;
 mod tree;
 
-pub use host::HostPattern;
-pub use path::PathPattern;
-pub use pattern::PatternError;
+pub use pattern::{HostPattern, PathPattern, PatternError};
 pub use predicate::Match;
 pub use shadow::Unreachable;
 

@@ -1,18 +1,10 @@
-//! A path in its one normal form, and the patterns that match it.
+//! A path in its one normal form.
 //!
 //! The form in which a path is matched, judged by plugins and forwarded is the same, so no two of them can see
 //! different paths.
 
 use std::borrow::Cow;
 use std::fmt;
-
-use regex::bytes::{Regex, RegexBuilder};
-
-use super::pattern::PatternError;
-
-/// What one regex may cost in memory, compiled; also the bound of its cache, one a thread. Real path patterns need a
-/// few KiB, a counted repetition of a counted repetition (`(a{99}){99}`) a hundred times as much.
-const REGEX_SIZE: usize = 1 << 20;
 
 /// Why a request's path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,28 +21,6 @@ pub enum PathError {
     Backslash,
     /// More `..` than segments before them.
     AboveRoot,
-}
-
-/// The paths that a route is for. Made by its constructors, so that what it holds is in normal form.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub enum PathPattern {
-    /// Every path.
-    #[default]
-    Any,
-    /// This path and no other: `/a` is not `/a/`.
-    Exact(Box<str>),
-    /// This path and all below it, by whole segments; without a slash at the end, so empty for `/`.
-    Prefix(Box<str>),
-    /// The paths that match from end to end.
-    Regex(PathRegex),
-}
-
-/// A regex over whole paths.
-#[derive(Debug, Clone)]
-pub struct PathRegex {
-    written: Box<str>,
-    pub(super) anchored: Regex,
 }
 
 /// The one form in which a path is matched and forwarded, given it without its query.
@@ -190,115 +160,135 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
-// === impl PathPattern ===
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl PathPattern {
-    /// A `path` of the file: this path and no other.
-    pub fn exact(written: &str) -> Result<PathPattern, PatternError> {
-        check_literal(written)?;
-        Ok(PathPattern::Exact(written.into()))
-    }
+    use super::*;
 
-    /// A `path_prefix` of the file: `/api` and `/api/` both match `/api`, `/api/` and `/api/x`, never `/apix`.
-    pub fn prefix(written: &str) -> Result<PathPattern, PatternError> {
-        if let Some(base) = written.strip_suffix('*') {
-            let base = if base.is_empty() { "/" } else { base };
-            let hint = format!("write {base}; a prefix matches all below it by itself");
-            return Err(PatternError::new(format!("`{written}` ends in a `*`"), hint));
+    #[test]
+    fn a_path_is_matched_in_its_one_normal_form() {
+        for (raw, normal) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/.", "/"),
+            ("/./", "/"),
+            ("/a/..", "/"),
+            ("/a/.", "/a/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/../", "/a/"),
+            ("/a/./b", "/a/b"),
+            ("/a//b///c//", "/a/b/c/"),
+            ("/a//../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/%2e/b", "/a/b"),
+            ("/a/.%2e", "/"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/..b/.c", "/a/..b/.c"),
+            ("/%61%7E%5f%2D", "/a~_-"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%2f..%2fb", "/a%2F..%2Fb"),
+            ("/%252e%252e/a", "/%252e%252e/a"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a%20b%3f%23", "/a%20b%3F%23"),
+            ("/a;v=1,2/b:c@d!$&'()*+", "/a;v=1,2/b:c@d!$&'()*+"),
+            ("/x[0]{1}|^`\"<>", "/x%5B0%5D%7B1%7D%7C%5E%60%22%3C%3E"),
+        ] {
+            assert_eq!(normalise(raw).as_deref(), Ok(normal), "{raw}");
         }
-        check_literal(written)?;
-        Ok(PathPattern::Prefix(written.strip_suffix('/').unwrap_or(written).into()))
     }
 
-    /// A `path_regex` of the file: matches the whole normal path, from end to end, byte by byte.
-    pub fn regex(written: &str) -> Result<PathPattern, PatternError> {
-        if !written.is_ascii() {
-            let hint = "a path is matched with its escapes: write %C3%A9 for é";
-            return Err(PatternError::new(format!("`{written}` has characters outside ASCII"), hint));
+    #[test]
+    fn a_path_that_servers_read_differently_is_refused() {
+        for (raw, error) in [
+            ("", PathError::NotAbsolute),
+            ("*", PathError::NotAbsolute),
+            ("a/b", PathError::NotAbsolute),
+            ("http://host/", PathError::NotAbsolute),
+            ("/..", PathError::AboveRoot),
+            ("/%2e%2e/etc", PathError::AboveRoot),
+            ("/a/../../b", PathError::AboveRoot),
+            ("//../b", PathError::AboveRoot),
+            ("/a%00", PathError::Nul),
+            ("/a%5cb", PathError::Backslash),
+            ("/a%5Cb", PathError::Backslash),
+            ("/a\\b", PathError::Byte(b'\\')),
+            ("/a b", PathError::Byte(b' ')),
+            ("/a\tb", PathError::Byte(b'\t')),
+            ("/a\r\nb", PathError::Byte(b'\r')),
+            ("/a\x7f", PathError::Byte(0x7f)),
+            ("/a\0", PathError::Byte(0)),
+            ("/a#b", PathError::Byte(b'#')),
+            ("/a?b", PathError::Byte(b'?')),
+            ("/é", PathError::Byte(0xc3)),
+            ("/%", PathError::Escape),
+            ("/%2", PathError::Escape),
+            ("/%2/", PathError::Escape),
+            ("/%zz", PathError::Escape),
+            ("/%+1", PathError::Escape),
+            ("/%u002e", PathError::Escape),
+        ] {
+            assert_eq!(normalise(raw), Err(error), "{raw:?}");
         }
-        check_start(written)?;
-        // Compiled as written first: an anchored group around `a)|(b` would be a different regex, and the places in
-        // messages are those of the file.
-        compile(written)?;
-        let anchored = compile(&format!(r"\A(?:{written})\z"))?;
-        Ok(PathPattern::Regex(PathRegex { written: written.into(), anchored }))
     }
-}
 
-fn check_literal(written: &str) -> Result<(), PatternError> {
-    let wrong = |message: &str, hint: String| Err(PatternError::new(format!("`{written}` {message}"), hint));
-    if !written.starts_with('/') {
-        return wrong("does not begin with `/`", format!("write /{written}"));
+    /// Whether a path is normal, said once more from its definition.
+    fn looks_normal(path: &str) -> bool {
+        let escapes = || path.match_indices('%').map(|(at, _)| path.get(at + 1..at + 3).unwrap_or_default());
+        let kept = |digits: &str| {
+            u8::from_str_radix(digits, 16).is_ok_and(|byte| !is_unreserved(byte) && byte != 0 && byte != b'\\')
+                && digits.to_ascii_uppercase() == digits
+        };
+        path.starts_with('/')
+            && !path.contains("//")
+            && path.split('/').all(|segment| segment != "." && segment != "..")
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>[]^`{|}\\?#".contains(&byte))
+            && escapes().all(kept)
     }
-    if let Some((path, _)) = written.split_once('?') {
-        return wrong("has a query in it", format!("write {path} here and the parameters into `query`"));
-    }
-    match normalise(written) {
-        Ok(Cow::Borrowed(_)) => Ok(()),
-        Ok(Cow::Owned(normal)) => {
-            wrong("can match no request: paths are matched in their normal form", format!("write {normal}"))
+
+    fn escape_all(path: &str) -> String {
+        let escape = |byte: u8| match byte {
+            b'/' | b'%' => char::from(byte).to_string(),
+            _ if is_unreserved(byte) => format!("%{byte:02x}"),
+            _ => char::from(byte).to_string(),
+        };
+        // The digits of escapes stay as they are: an escaped one would change what they mean.
+        let mut text = String::new();
+        let mut rest = path.bytes();
+        while let Some(byte) = rest.next() {
+            text.push_str(&escape(byte));
+            if byte == b'%' {
+                text.extend(rest.by_ref().take(2).map(char::from));
+            }
         }
-        Err(PathError::Byte(byte)) if byte == b' ' || !byte.is_ascii() => {
-            let escape = |byte: u8| {
-                if byte == b' ' || !byte.is_ascii() { format!("%{byte:02X}") } else { char::from(byte).into() }
-            };
-            let escaped: String = written.bytes().map(escape).collect();
-            wrong("has a space or a character outside ASCII in it", format!("write it as clients send it: {escaped}"))
-        }
-        Err(error) => wrong(&format!("is not a path: {error}"), "requests with such a path are refused".into()),
+        text
     }
-}
 
-/// Catches what other servers' habits leave out: a regex here matches the whole path, and that begins with `/`.
-fn check_start(written: &str) -> Result<(), PatternError> {
-    let literal = written.strip_prefix('^').unwrap_or(written);
-    let dot = literal.strip_prefix(r"\.");
-    let start = dot.or_else(|| literal.strip_prefix(|c: char| c.is_ascii_alphanumeric() || "-_~%".contains(c)));
-    if start.is_some_and(|rest| !rest.starts_with(['?', '*', '{'])) {
-        let hint = format!("it must match the whole path, which begins with `/`: write .*{literal} or /{literal}");
-        return Err(PatternError::new(format!("`{written}` can match no path"), hint));
-    }
-    Ok(())
-}
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
 
-fn compile(pattern: &str) -> Result<Regex, PatternError> {
-    // Without Unicode: paths are ASCII, and `\w` and `(?i)` of Unicode are a hundred times the size.
-    let built = RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build();
-    built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => PatternError::new(
-            format!("the regex needs more than {} KiB", REGEX_SIZE / 1024),
-            "write fewer or smaller counted repetitions, such as + for {1,1000}",
-        ),
-        // The message spans lines and draws its own arrow under the pattern.
-        error => PatternError::new(format!("not a regex: {error}"), "https://docs.rs/regex/latest/regex/#syntax"),
-    })
-}
-
-// === impl PathRegex ===
-
-impl PathRegex {
-    /// What every match begins with, up to a whole segment: enough to tell the prefixes that go before. May be shorter
-    /// than the truth.
-    pub(super) fn literal_prefix(&self) -> &str {
-        // Alternatives would each begin differently.
-        if self.written.contains('|') {
-            return "";
+        #[test]
+        fn what_comes_out_is_normal_and_stays_as_it_is(raw in "/([a./%;\\[ ]|%[0-9a-fA-F]{2}|%2[eEfF]|/\\.){0,12}") {
+            if let Ok(normal) = normalise(&raw) {
+                prop_assert!(looks_normal(&normal), "{normal}");
+                prop_assert!(matches!(normalise(&normal), Ok(Cow::Borrowed(again)) if again == normal), "{normal}");
+            }
         }
-        let pattern = self.written.strip_prefix('^').unwrap_or(&self.written);
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-_~%".contains(c);
-        let (literal, rest) = pattern.split_at(pattern.find(|c| !plain(c)).unwrap_or(pattern.len()));
-        if matches!(rest, "" | "$") {
-            return literal;
-        }
-        // The last character may be absent under these, the slash of `/api/?x` too.
-        let sure = if rest.starts_with(['?', '*', '{']) { literal.len().saturating_sub(1) } else { literal.len() };
-        // Only what a slash closed is a whole segment.
-        &literal[..literal[..sure].rfind('/').unwrap_or(0)]
-    }
-}
 
-impl PartialEq for PathRegex {
-    fn eq(&self, other: &PathRegex) -> bool {
-        self.written == other.written
+        #[test]
+        fn a_normal_path_is_not_copied(raw in "/([a./%~]|%[0-9A-F]{2}|\\PC){0,8}") {
+            let copied = !matches!(normalise(&raw), Ok(Cow::Borrowed(_)));
+            prop_assert_eq!(looks_normal(&raw), !copied);
+        }
+
+        #[test]
+        fn every_disguise_of_a_path_is_the_same_path(raw in "(/([a~]|%2F|%20){0,3}){1,4}", detour in 0usize..4) {
+            let detour = ["/./", "//", "/x/../", "/%2e/.//"][detour];
+            let plain = normalise(&raw).unwrap();
+            for disguise in [raw.replace('/', detour), escape_all(&raw), raw.replace("%2F", "%2f")] {
+                prop_assert!(normalise(&disguise).as_deref() == Ok(&*plain), "{disguise}");
+            }
+        }
     }
 }

@@ -4,9 +4,7 @@ use std::cmp::Reverse;
 
 use http::{HeaderName, Method};
 
-use super::host::HostPattern;
-use super::path::PathPattern;
-use super::{RequestHead, path};
+use super::{HostPattern, PathPattern, RequestHead, path};
 
 /// What a route matches: every condition must hold. The default matches everything.
 #[derive(Debug, Clone, Default)]

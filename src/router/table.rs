@@ -2,7 +2,8 @@
 
 use regex::bytes::Regex;
 
-use super::path::{PathPattern, segments};
+use super::path::segments;
+use super::pattern::PathPattern;
 use super::tree::Tree;
 
 /// Indices of routes, each list in the order of precedence.
