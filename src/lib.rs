@@ -2,6 +2,8 @@
 //!
 //! The modules stand in the order in which the program's flows pass them; `docs/architecture.md` draws the flows.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may wait, spawn and block as it likes"))]
+
 pub mod telemetry;
 
 pub mod config;
