@@ -46,7 +46,6 @@ pub struct Limits {
 impl Connection {
     /// A connection just accepted.
     pub fn new(listener: usize, peer: Option<SocketAddr>, limits: &Limits) -> Arc<Self> {
-        let peer = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
         Arc::new(Connection { listener, peer, deadline: Deadline::new(limits) })
     }
 

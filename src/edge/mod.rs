@@ -1,1 +1,151 @@
-//! (to be written)
+//! `Edge`: takes an accepted connection to the proxy, request by request.
+//!
+//! It stands between Pingora's accept loop and its HTTP proxy: admission first, then the stream is held to its
+//! [deadlines](crate::connection), then one session after the other runs on it until client or gateway has enough.
+
+mod admission;
+mod listeners;
+
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+
+use crate::connection::{Connection, EdgeStream, Limits};
+use crate::telemetry::metrics::{ListenerMetrics, Protocol, RefusalReason};
+
+pub use admission::{Admission, OpenConnections};
+pub use listeners::{BindError, Bound, Listeners, bind};
+
+/// What a client gets that holds too many connections. Best effort: where it has sent something already, its system
+/// may tell it of a reset instead.
+const TOO_MANY_CONNECTIONS: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What the configuration in force says of one listener.
+#[derive(Debug)]
+pub struct Terms {
+    /// What its connections may take.
+    pub limits: Limits,
+    /// Where they are counted.
+    pub metrics: Arc<ListenerMetrics>,
+}
+
+/// Tells the terms of a listener, by its place in the configuration, for a client. Asked once per accepted
+/// connection, so that a reload concerns the next one.
+pub type TermsOf = Arc<dyn Fn(usize, Option<IpAddr>) -> Terms + Send + Sync>;
+
+/// One listener's way to the HTTP application `A` that all listeners share.
+pub struct Edge<A> {
+    listener: usize,
+    app: Arc<A>,
+    terms: TermsOf,
+    admission: Arc<Admission>,
+}
+
+/// Waits for the process to stop, on behalf of one connection: an idle one ends at once, a busy one after the request
+/// it is serving.
+struct Stop<'a> {
+    shutdown: &'a ShutdownWatch,
+    connection: &'a Connection,
+    /// `shutdown` turning true. A poll takes a lock that all connections share, so it is polled once to be woken, and
+    /// then only when the value has changed.
+    stopping: Pin<Box<dyn Future<Output = bool> + Send>>,
+    waiting: bool,
+    over: bool,
+}
+
+#[cfg(test)]
+mod tests;
+
+// === impl Edge ===
+
+impl<A> Edge<A> {
+    /// Takes the connections of the listener at place `listener` to `app`.
+    pub fn new(listener: usize, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
+        Edge { listener, app, terms, admission }
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let peer = client(&stream);
+        let ip = peer.map(|peer| peer.ip());
+        let terms = (self.terms)(self.listener, ip);
+        let Some(_admitted) = self.admission.admit(ip, terms.limits.connections_per_ip) else {
+            terms.metrics.refused(RefusalReason::PerAddressLimit);
+            let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+            let _ = stream.shutdown().await;
+            return None;
+        };
+        let _connected = terms.metrics.connected(Protocol::Http1);
+
+        let connection = Connection::new(self.listener, peer, &terms.limits);
+        let mut stream: Stream = Box::new(EdgeStream::new(stream, Arc::clone(&connection)));
+        let mut settings: Option<HttpPersistentSettings> = None;
+        let mut stop = Stop::new(shutdown, &connection);
+        loop {
+            let mut session = ServerSession::new_http1(stream);
+            match settings {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => {
+                    // Without end for Pingora, whose timers are per read: the stream has its own.
+                    session.set_keepalive(Some(0));
+                    // Else a request that came together with the one before is dropped.
+                    session.set_pipelining_enabled(true);
+                }
+            }
+            let mut request = self.app.process_new_http(session, shutdown);
+            let served = poll_fn(|context| {
+                loop {
+                    match request.as_mut().poll(context) {
+                        Poll::Pending if stop.begins(context) => {}
+                        served => return served,
+                    }
+                }
+            });
+            (stream, settings) = served.await?.consume();
+            connection.deadline.await_request();
+        }
+    }
+}
+
+/// The client's end, IPv4 as IPv4 even on an IPv6 socket; none on a unix socket.
+fn client(stream: &Stream) -> Option<SocketAddr> {
+    let digest = stream.get_socket_digest()?;
+    let peer = digest.peer_addr()?.as_inet()?;
+    Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+}
+
+// === impl Stop ===
+
+impl<'a> Stop<'a> {
+    fn new(shutdown: &'a ShutdownWatch, connection: &'a Connection) -> Self {
+        let mut own = shutdown.clone();
+        let stopping = Box::pin(async move { own.wait_for(|stops| *stops).await.is_ok() });
+        Stop { shutdown, connection, stopping, waiting: false, over: false }
+    }
+
+    /// Whether the stop begins just now: then the connection's deadline has been told, and wants to be looked at.
+    fn begins(&mut self, context: &mut Context<'_>) -> bool {
+        if self.over || self.waiting && !self.shutdown.has_changed().unwrap_or(false) {
+            return false;
+        }
+        self.waiting = true;
+        let Poll::Ready(stops) = self.stopping.as_mut().poll(context) else { return false };
+        self.over = true;
+        if stops {
+            self.connection.deadline.drain();
+        }
+        stops
+    }
+}

@@ -1,0 +1,117 @@
+//! `Admission`: how many connections are open, and how many of one client. Counts fall when their guards drop.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Enough that the threads of a large machine seldom meet at one lock.
+const SHARDS: usize = 32;
+
+/// Connections open on all listeners. An idle one is closed as soon as the process stops, so that from then on this
+/// is what is still being served.
+#[derive(Debug, Default)]
+pub struct OpenConnections(AtomicUsize);
+
+/// The connections of one listener, by client.
+#[derive(Debug)]
+pub struct Admission {
+    open: Arc<OpenConnections>,
+    hasher: RandomState,
+    /// Counted even where there is no bound, for the configuration that brings one.
+    clients: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
+}
+
+/// One admitted connection.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    client: Option<IpAddr>,
+}
+
+// === impl OpenConnections ===
+
+impl OpenConnections {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// No connections yet; they count in `open` too.
+    pub fn new(open: Arc<OpenConnections>) -> Self {
+        Admission { open, hasher: RandomState::new(), clients: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// Counts a connection until the guard drops; none where its client has `most` already.
+    pub(super) fn admit(self: &Arc<Self>, client: Option<IpAddr>, most: Option<u32>) -> Option<Admitted> {
+        if let Some(client) = client {
+            let mut shard = self.shard(client);
+            let count = shard.get(&client).copied().unwrap_or(0);
+            if most.is_some_and(|most| count >= most) {
+                return None;
+            }
+            shard.insert(client, count + 1);
+        }
+        self.open.0.fetch_add(1, Ordering::AcqRel);
+        Some(Admitted { admission: Arc::clone(self), client })
+    }
+
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        let shard = &self.clients[self.hasher.hash_one(client) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Admitted ===
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(client) = self.client
+            && let Entry::Occupied(mut count) = self.admission.shard(client).entry(client)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        self.admission.open.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_refused_at_its_limit_and_admitted_again_below_it() {
+        let open = Arc::new(OpenConnections::default());
+        let admission = Arc::new(Admission::new(Arc::clone(&open)));
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
+
+        let first = admission.admit(one, Some(2)).unwrap();
+        let second = admission.admit(one, Some(2)).unwrap();
+        assert!(admission.admit(one, Some(2)).is_none());
+        let beside = admission.admit(other, Some(2)).unwrap();
+        assert_eq!(open.count(), 3, "a refused connection is not open");
+
+        drop(first);
+        let again = admission.admit(one, Some(2)).unwrap();
+        drop((second, beside, again));
+        assert_eq!(open.count(), 0);
+        assert!(admission.clients.iter().all(|shard| shard.lock().unwrap().is_empty()), "nobody is remembered");
+    }
+
+    #[test]
+    fn a_limit_that_a_reload_brings_counts_the_connections_before_it() {
+        let admission = Arc::new(Admission::new(Arc::default()));
+        let client = Some("192.0.2.1".parse().unwrap());
+        let _before = admission.admit(client, None).unwrap();
+        assert!(admission.admit(client, Some(1)).is_none());
+    }
+}

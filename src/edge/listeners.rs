@@ -1,0 +1,241 @@
+//! `Listeners`: every address the gateway accepts on, as one Pingora service.
+//!
+//! Sockets are bound by [`bind`], before Pingora runs: Pingora would report a failure in a task of its own and run on
+//! without that listener.
+
+use std::fs;
+use std::fs::Permissions;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::IntoRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log::{error, info};
+use pingora::apps::HttpServerApp;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
+use pingora::server::{Fds, ListenFds, ShutdownWatch};
+use pingora::services::Service;
+use pingora::services::listening;
+use tokio::task::JoinSet;
+
+use super::{Admission, Edge, OpenConnections, TermsOf};
+
+/// Reads go straight into Pingora's own buffers, which are large enough: one copy and 64 KiB a connection less.
+/// Writes are gathered, so that a small response with its head is one packet.
+const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(4096) };
+
+/// A client that vanished without a word is found within two minutes: the network's own time-outs are hours, and an
+/// upgraded connection may rightly say nothing for as long.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(15),
+    count: 4,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
+
+/// A unix socket is for the gateway's user and group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Bound sockets, not yet served. Dropping them closes them.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<Socket>,
+}
+
+/// An address that can't be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address as configured.
+    pub address: String,
+    /// Why.
+    pub reason: io::Error,
+}
+
+/// The service that accepts on every bound address.
+pub struct Listeners<A> {
+    bound: Option<Bound>,
+    app: Arc<A>,
+    terms: TermsOf,
+    open: Arc<OpenConnections>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    /// The real address, Pingora's name for the socket.
+    address: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a unix socket we bound; taken away on drop, if it is still that one.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+/// Binds every address: `IP:PORT`, `[IPv6]:PORT` (`[::]` takes IPv4 too where the system does so) or `unix:/path`.
+/// Port 0 lets the system choose.
+///
+/// # Errors
+/// The first address that can't be bound; those before it are closed again.
+pub fn bind<S: AsRef<str>>(addresses: impl IntoIterator<Item = S>) -> Result<Bound, BindError> {
+    let socket = |address: S| {
+        let address = address.as_ref();
+        Socket::bind(address).map_err(|reason| BindError { address: address.to_owned(), reason })
+    };
+    Ok(Bound { sockets: addresses.into_iter().map(socket).collect::<Result<_, _>>()? })
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// The real addresses, ports chosen by the system included, in the configuration's order.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.sockets.iter().map(|socket| &*socket.address)
+    }
+
+    /// The service that takes every connection to `app`, counted in `open`.
+    pub fn serve<A>(self, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> Listeners<A> {
+        Listeners { bound: Some(self), app, terms, open }
+    }
+}
+
+// === impl BindError ===
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.reason)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+// === impl Listeners ===
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
+    /// Accepts until the process stops, then closes every socket at once; what was accepted is served on.
+    async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, tasks_per_socket: usize) {
+        let mut files = Vec::new();
+        let mut accepting = JoinSet::new();
+        for (index, socket) in self.bound.take().into_iter().flat_map(|bound| bound.sockets).enumerate() {
+            // A table of our own: Pingora's outlives the socket, and would wrap whatever gets its number next.
+            let mut table = Fds::new();
+            let address = socket.address;
+            let config = match socket.kind {
+                Kind::Tcp(listener) => {
+                    table.add(address.clone(), listener.into_raw_fd());
+                    let mut options = TcpSocketOptions::default();
+                    options.tcp_keepalive = Some(KEEPALIVE);
+                    ListenerConfig::tcp(&address).tcp_socket_options(options)
+                }
+                Kind::Unix(listener, file) => {
+                    let path = file.path.to_string_lossy().into_owned();
+                    table.add(path.clone(), listener.into_raw_fd());
+                    files.push(file);
+                    ListenerConfig::uds(path).permissions(Permissions::from_mode(SOCKET_MODE))
+                }
+            };
+            let admission = Arc::new(Admission::new(Arc::clone(&self.open)));
+            let edge = Edge::new(index, Arc::clone(&self.app), Arc::clone(&self.terms), admission);
+            let mut service = listening::Service::new(address.clone(), edge);
+            service.add_listener(config.l4_buffer(BUFFERS));
+            let table: ListenFds = Arc::new(table.into());
+            let shutdown = shutdown.clone();
+            info!("listening on {address}");
+            accepting.spawn(async move { service.start_service(Some(table), shutdown, tasks_per_socket).await });
+        }
+        while let Some(ended) = accepting.join_next().await {
+            if let Err(failed) = ended {
+                error!("a listener failed: {failed}");
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        "listeners"
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    fn bind(address: &str) -> io::Result<Socket> {
+        let Some(path) = address.strip_prefix("unix:") else {
+            let listener = TcpListener::bind(address).map_err(|reason| explained(address, reason))?;
+            listener.set_nonblocking(true)?;
+            return Ok(Socket { address: listener.local_addr()?.to_string(), kind: Kind::Tcp(listener) });
+        };
+        let path = Path::new(path);
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path)?;
+        let file = SocketFile::of(path)?;
+        fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+        listener.set_nonblocking(true)?;
+        Ok(Socket { address: address.to_owned(), kind: Kind::Unix(listener, file) })
+    }
+}
+
+/// Adds what the system's words leave to guess.
+fn explained(address: &str, reason: io::Error) -> io::Error {
+    let hint = match reason.kind() {
+        io::ErrorKind::AddrInUse if address.starts_with("[::]") => {
+            "another process, or an IPv4 listener of this port, has it: [::] takes IPv4 too"
+        }
+        io::ErrorKind::AddrInUse => "another process listens there",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
+        _ => return reason,
+    };
+    io::Error::new(reason.kind(), format!("{reason}; {hint}"))
+}
+
+/// Takes away the socket file of a process that is gone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(failed) => return Err(failed),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path is there and is not a socket"));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+        Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(failed) => Err(failed),
+    }
+}
+
+// === impl SocketFile ===
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(SocketFile { path: path.to_owned(), inode: inode(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()))
+}
