@@ -3,9 +3,9 @@
 
 mod reference;
 
-use std::{fs, path::PathBuf};
+use std::{fmt::Write, fs, path::PathBuf};
 
-use headgate::config::Config;
+use headgate::{config::Config, telemetry::metrics::FAMILIES};
 
 use crate::harness::{Setup, headgate, root};
 
@@ -82,26 +82,46 @@ fn every_link_inside_the_repository_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-#[test]
-fn every_metric_that_the_docs_name_exists() {
-    let metrics = fs::read_to_string(root().join("src/telemetry/metrics.rs")).unwrap();
-    for (page, text) in pages() {
-        for name in text.split("headgate_").skip(1) {
-            let name: String = name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-            let base = name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
-            assert!(metrics.contains(&format!("{base}\"")), "{}: there is no headgate_{name}", page.display());
-        }
+/// Where the part of a page that is made from the code begins and ends.
+const MARKS: (&str, &str) = ("<!-- made from here on: UPDATE_DOCS=1 -->\n", "<!-- to here -->\n");
+
+/// Holds the made part of a page to what is made now; `UPDATE_DOCS=1` writes the page instead.
+fn hold(page: &str, made: &str) {
+    let path = root().join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once(MARKS.0).expect("the first mark");
+    let (_, tail) = rest.split_once(MARKS.1).expect("the second mark");
+    let expected = format!("{head}{}{made}\n{}{tail}", MARKS.0, MARKS.1);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return fs::write(&path, &expected).unwrap();
     }
+    assert!(text == expected, "{page} is behind the code: UPDATE_DOCS=1 cargo test --test it docs:: writes it");
 }
 
 #[test]
 fn the_reference_says_what_the_schema_says() {
     let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
-    let path = root().join("docs/configuration.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let expected = reference::replaced(&page, &schema, &[]);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &expected).unwrap();
+    let plugins = headgate_plugins::builtin().schemas();
+    let plugins: Vec<_> = plugins.into_iter().map(|(name, schema)| (name, schema.to_value())).collect();
+    hold("docs/configuration.md", &reference::made(&schema, &plugins));
+}
+
+#[test]
+fn the_list_of_metrics_is_the_one_in_the_code() {
+    let mut table = "\n| metric | labels | |\n|---|---|---|\n".to_owned();
+    for family in FAMILIES {
+        writeln!(table, "| `{}` | {} | {} |", family.name, family.labels.join(", "), family.help).unwrap();
     }
-    assert!(page == expected, "docs/configuration.md is behind the schema: run this with UPDATE_DOCS=1 to write it");
+    hold("docs/monitoring.md", &table);
+}
+
+#[test]
+fn every_metric_that_the_docs_name_exists() {
+    for (page, text) in pages() {
+        for named in text.split("`headgate_").skip(1) {
+            let name: String = named.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let name = format!("headgate_{name}");
+            assert!(FAMILIES.iter().any(|family| family.name == name), "{}: there is no {name}", page.display());
+        }
+    }
 }

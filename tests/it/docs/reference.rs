@@ -5,16 +5,11 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// The generated part of the page stands between these.
-const MARKS: (&str, &str) = ("<!-- from here on: made from the schema -->\n", "<!-- to here -->\n");
-
 /// The order of the sections: what everybody writes first.
 const ORDER: [&str; 7] = ["listeners", "upstreams", "routes", "include", "process", "admin", "telemetry"];
 
-/// The page with its generated part made anew.
-pub(super) fn replaced(page: &str, schema: &Value, plugins: &[(String, Value)]) -> String {
-    let (head, rest) = page.split_once(MARKS.0).expect("the first mark");
-    let (_, tail) = rest.split_once(MARKS.1).expect("the second mark");
+/// The sections of the file, then those of the plugins.
+pub(super) fn made(schema: &Value, plugins: &[(String, Value)]) -> String {
     let mut reference = Reference { root: schema, text: String::new(), shown: Vec::new() };
     let keys = schema["properties"].as_object().unwrap();
     assert_eq!(keys.len(), ORDER.len(), "a section is missing in ORDER: {:?}", keys.keys());
@@ -26,7 +21,7 @@ pub(super) fn replaced(page: &str, schema: &Value, plugins: &[(String, Value)]) 
         plugin.object(2, &format!("plugin {name}"), settings, None);
         reference.text += &plugin.text;
     }
-    format!("{head}{}{}\n{}{tail}", MARKS.0, reference.text, MARKS.1)
+    reference.text
 }
 
 /// The page being written.
@@ -227,8 +222,8 @@ fn plain(literal: &Value) -> String {
 
 /// A default in code font; a remark in brackets behind it stays text.
 fn code(default: &str) -> String {
-    match default.split_once(" (") {
-        Some((value, remark)) => format!("`{value}` ({remark}"),
+    match default.split_once(" (").or(default.split_once(", ").filter(|_| !default.starts_with('['))) {
+        Some((value, remark)) => format!("`{value}` ({}", remark.trim_end_matches(')').to_owned() + ")"),
         None => format!("`{default}`"),
     }
 }
