@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use latency::Latency;
-pub use state::{Condition, EndpointState};
+pub use state::EndpointState;
+
+use crate::telemetry::metrics::{Condition, EndpointMetrics, EndpointSample, EndpointSource};
 
 /// What an endpoint is known by: the string in the file. In logs and metrics, and from one reload to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +77,8 @@ pub struct Endpoint {
     pub host_header: HostHeader,
     /// What has been learned of it; outlives reloads.
     pub state: Arc<EndpointState>,
+    /// What is counted of it.
+    pub metrics: Arc<EndpointMetrics>,
 }
 
 /// An endpoint as it is to be, before its state is found: what `Upstream::new` takes.
@@ -118,9 +122,9 @@ impl fmt::Display for EndpointId {
 
 impl Endpoint {
     /// An endpoint with the state that is known of it.
-    pub(crate) fn new(settings: EndpointSettings, state: Arc<EndpointState>) -> Self {
+    pub(crate) fn new(settings: EndpointSettings, state: Arc<EndpointState>, metrics: Arc<EndpointMetrics>) -> Self {
         let EndpointSettings { id, address, weight, backup, max_connections, host_header } = settings;
-        Self { id, address, weight, backup, max_connections, host_header, state }
+        Self { id, address, weight, backup, max_connections, host_header, state, metrics }
     }
 
     /// Where to connect now: of a name with several addresses the one that last worked, or the next after a refusal.
@@ -144,5 +148,15 @@ impl Endpoint {
     /// What the endpoint is fit for at the moment.
     pub fn condition(&self, now: Instant) -> Condition {
         self.state.condition(now)
+    }
+}
+
+impl EndpointSource for Endpoint {
+    fn sample(&self) -> EndpointSample {
+        EndpointSample {
+            condition: self.condition(Instant::now()),
+            weight: self.weight,
+            in_flight: u64::from(self.state.in_flight()),
+        }
     }
 }

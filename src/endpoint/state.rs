@@ -5,12 +5,13 @@ use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use super::{Address, Latency};
+use crate::telemetry::metrics::Condition;
 
 /// The live state of one endpoint. Every generation that knows the endpoint shares it.
 ///
@@ -51,19 +52,6 @@ struct Resolved {
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Which of them is used: moves on when one refuses.
     turn: AtomicUsize,
-}
-
-/// What an endpoint is fit for at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Condition {
-    /// Takes requests.
-    Up,
-    /// Its probe failed, or its name has no address.
-    Down,
-    /// Set aside for bad live traffic.
-    Ejected,
-    /// Finishes what it has and takes nothing new.
-    Draining,
 }
 
 // === impl EndpointState ===
@@ -220,9 +208,7 @@ impl EndpointState {
     pub(crate) fn claim(&self, seen: Option<u32>, limit: Option<u32>) -> bool {
         let limit = limit.unwrap_or(u32::MAX);
         match seen {
-            Some(seen) => {
-                seen < limit && self.in_flight.compare_exchange(seen, seen + 1, SeqCst, Relaxed).is_ok()
-            }
+            Some(seen) => seen < limit && self.in_flight.compare_exchange(seen, seen + 1, SeqCst, Relaxed).is_ok(),
             None => {
                 let within = |load| (load < limit).then_some(load + 1);
                 self.in_flight.fetch_update(SeqCst, Relaxed, within).is_ok()
@@ -245,7 +231,7 @@ impl EndpointState {
         self.since_origin(now).as_nanos() as u64
     }
 
-    fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn reason(&self) -> MutexGuard<'_, Option<String>> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

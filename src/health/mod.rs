@@ -4,6 +4,7 @@
 //! A probe flows one way: supervisor tick -> [`check_once`] -> [`Threshold::observe`] -> on a change only: the
 //! endpoint's state, one log line, one gauge. Strategies read the state; nobody tells them.
 
+pub mod outlier;
 mod probe;
 pub mod resolve;
 mod threshold;

@@ -51,8 +51,10 @@ impl ConsistentHashing {
         for (index, endpoint) in (0u32..).zip(endpoints) {
             let id = hash_key(endpoint.id.as_str().as_bytes());
             let count = u64::from(endpoint.weight) * points;
-            ring.extend((0..count).map(|nth| {
-                Point { at: join(nth, id), index, from: (nth * Candidates::WHOLE / count) as u32 }
+            ring.extend((0..count).map(|nth| Point {
+                at: join(nth, id),
+                index,
+                from: (nth * Candidates::WHOLE / count) as u32,
             }));
         }
         // The index decides between points at the same place, or the order in the file would.

@@ -33,32 +33,26 @@ impl LeastConn {
 impl Strategy for LeastConn {
     fn pick(&self, candidates: &Candidates<'_>, _key: Option<u64>) -> Choice {
         let mut best: Option<(usize, Load)> = None;
-        let mut ties = EndpointSet::default();
-        let mut tied = false;
+        let mut alike = EndpointSet::default();
         for index in candidates.iter() {
             let load = Load::of(candidates, index);
             match best.map_or(Ordering::Less, |(_, best)| load.compare(best)) {
                 Ordering::Less => {
                     best = Some((index, load));
-                    tied = false;
+                    alike = EndpointSet::default();
+                    alike.insert(index);
                 }
-                Ordering::Equal => {
-                    if let Some((first, _)) = best.filter(|_| !tied) {
-                        ties = EndpointSet::default();
-                        ties.insert(first);
-                    }
-                    ties.insert(index);
-                    tied = true;
-                }
+                Ordering::Equal => alike.insert(index),
                 Ordering::Greater => {}
             }
         }
-        let Some((mut index, mut load)) = best else { return Choice::of(candidates.first()) };
-        if tied && let Some(turn) = self.turns.turn(candidates, &ties) {
-            if turn != index {
-                load = Load::of(candidates, turn);
+        let Some((index, load)) = best else { return Choice::of(candidates.first()) };
+        if let Some(turn) = self.turns.turn(candidates, &alike) {
+            let now = Load::of(candidates, turn);
+            // Unless another request came first; the first of those alike is as good.
+            if now.compare(load) == Ordering::Equal {
+                return Choice::at_load(turn, now.seen);
             }
-            index = turn;
         }
         Choice::at_load(index, load.seen)
     }
