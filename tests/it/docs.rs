@@ -5,7 +5,7 @@ mod reference;
 
 use std::{fmt::Write, fs, path::PathBuf};
 
-use headgate::{config::Config, telemetry::metrics::FAMILIES};
+use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
 
 use crate::harness::{Setup, headgate, root};
 
@@ -122,6 +122,38 @@ fn every_metric_that_the_docs_name_exists() {
             let name: String = named.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             let name = format!("headgate_{name}");
             assert!(FAMILIES.iter().any(|family| family.name == name), "{}: there is no {name}", page.display());
+        }
+    }
+}
+
+/// What stands in code font in one cell of a table.
+fn spans(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_table_of_normal_paths_is_what_the_router_does() {
+    let page = fs::read_to_string(root().join("docs/routing.md")).unwrap();
+    let table = page.split("### One normal form").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut seen = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let (from, to) = (spans(cells[0]), spans(cells[1]));
+        assert!(to.is_empty() || to.len() == from.len(), "{row}");
+        for (index, path) in from.iter().enumerate() {
+            let normal = normalise(path).ok();
+            assert_eq!(normal.as_deref(), to.get(index).copied(), "{row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} paths were found");
+}
+
+#[test]
+fn no_lock_file_carries_a_download_address() {
+    for lock in ["examples/*/package-lock.json", "tests/apps/*/package-lock.json"] {
+        for lock in glob::glob(&format!("{}/{lock}", root().display())).unwrap().map(Result::unwrap) {
+            assert!(!fs::read_to_string(&lock).unwrap().contains("\"resolved\""), "{}", lock.display());
         }
     }
 }
