@@ -5,9 +5,7 @@
 //! a 103 for the answer, and knows no timeout over the whole; ours shares one connector, connects and parses as
 //! proxied traffic does, and is done at the response head.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -21,6 +19,8 @@ use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 use tokio::time::{Instant, timeout};
+
+use crate::endpoint::{Address, Endpoint};
 
 /// How the endpoints of an upstream are probed. Equal settings are the same probe: a reload keeps it running.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +65,6 @@ struct HttpCheck<'a> {
     host: &'a str,
 }
 
-/// Where one endpoint is, as its probe sees it.
-pub(super) enum Target<'a> {
-    /// Addresses to try in turn.
-    Tcp(Vec<SocketAddr>),
-    /// A socket in the file system.
-    Unix(&'a Path),
-}
-
 /// Marks the error of a status that is not an expected one.
 const STATUS: &str = "status";
 
@@ -84,35 +76,43 @@ static TCP_CHECK: LazyLock<TcpHealthCheck> = LazyLock::new(|| {
 });
 static CONNECTOR: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
 
+/// Checks `endpoint` once, now; costs at most the probe's timeout. The error says in words what was wrong.
+///
+/// The addresses of a name are tried in turn until one connects, as the proxy does.
+pub async fn check_once(endpoint: &Endpoint, probe: &Probe) -> Result<(), String> {
+    let (addresses, host) = match &endpoint.address {
+        Address::Tcp(address) => (vec![PeerAddr::Inet(*address)], endpoint.id.as_str()),
+        Address::Name { .. } => {
+            (endpoint.state.addresses().iter().copied().map(PeerAddr::Inet).collect(), endpoint.id.as_str())
+        }
+        Address::Unix(path) => match std::os::unix::net::SocketAddr::from_pathname(path) {
+            Ok(address) => (vec![PeerAddr::Unix(address)], "localhost"),
+            Err(error) => return Err(format!("not the path of a socket: {error}")),
+        },
+    };
+    probe.check(addresses, host).await
+}
+
 // === impl Probe ===
 
 impl Probe {
-    /// Checks one endpoint once; costs at most `timeout`. The error says in words what was wrong.
-    ///
-    /// `host` is the Host header unless the probe has its own. Addresses are tried in turn until one connects, as the
-    /// proxy does; each gets an equal part of the time left, so that one that swallows packets doesn't hide the next.
-    pub(super) async fn check(&self, target: &Target<'_>, host: &str) -> Result<(), String> {
-        let addresses = match target {
-            Target::Tcp(addresses) => addresses
-                .iter()
-                .map(|address| PeerAddr::Inet(SocketAddr::new(address.ip(), self.port.unwrap_or(address.port()))))
-                .collect(),
-            Target::Unix(path) => match std::os::unix::net::SocketAddr::from_pathname(path) {
-                Ok(address) => vec![PeerAddr::Unix(address)],
-                Err(error) => return Err(format!("not a socket's path: {error}")),
-            },
-        };
+    /// Each address gets an equal part of the time left, so that one that swallows packets doesn't hide the next.
+    async fn check(&self, mut addresses: Vec<PeerAddr>, host: &str) -> Result<(), String> {
         let deadline = Instant::now() + self.timeout;
-        let mut last = "no address".to_string();
-        for (tried, address) in addresses.iter().enumerate() {
+        let mut last = "it has no address".to_string();
+        let all = addresses.len();
+        for (tried, address) in addresses.iter_mut().enumerate() {
+            if let Some(port) = self.port {
+                address.set_port(port);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let share = left / u32::try_from(all - tried).unwrap_or(u32::MAX);
             let (reason, connected) = match timeout(share, self.check_address(address, host)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => (reason(&error), connected(&error)),
                 Err(_) => (format!("timed out after {:?}", rounded(share)), false),
             };
-            last = if addresses.len() > 1 { format!("{reason} ({address})") } else { reason };
+            last = if all > 1 { format!("{reason} ({address})") } else { reason };
             if connected {
                 break;
             }
@@ -175,6 +175,7 @@ fn connected(error: &Error) -> bool {
 }
 
 /// What went wrong, in an operator's words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list is long, and the cause's own words serve for the rest")]
 fn reason(error: &Error) -> String {
     let words = match error.etype() {
         ErrorType::CustomCode(STATUS, status) => return format!("status {status}"),
@@ -183,10 +184,6 @@ fn reason(error: &Error) -> String {
         ErrorType::ConnectTimedout => "connecting timed out",
         ErrorType::ConnectionClosed => "connection closed before an answer",
         ErrorType::InvalidHTTPHeader => "not an HTTP/1 answer",
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the crate's list of errors is long; the cause's own words serve for the rest"
-        )]
         _ => return error.root_cause().to_string(),
     };
     words.to_string()
@@ -199,13 +196,18 @@ fn rounded(duration: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, UnixListener};
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::health::tests::endpoint;
+
+    fn at(address: SocketAddr) -> Endpoint {
+        endpoint(&address.to_string(), &[])
+    }
 
     fn probe(kind: ProbeKind) -> Probe {
         Probe { kind, port: None, interval: Duration::from_secs(5), timeout: Duration::from_secs(2), rise: 2, fall: 3 }
@@ -253,7 +255,7 @@ mod tests {
             let (listener, address) = listener().await;
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").leak();
             let server = answer_once(listener, answer);
-            let result = http(&[200..=299, 401..=401]).check(&Target::Tcp(vec![address]), "app").await;
+            let result = check_once(&at(address), &http(&[200..=299, 401..=401])).await;
             assert_eq!(result, expected, "{status}");
             server.await.unwrap();
         }
@@ -263,7 +265,7 @@ mod tests {
     async fn the_request_names_the_endpoint_and_the_prober() {
         let (listener, address) = listener().await;
         let server = answer_once(listener, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-        http(&[200..=200]).check(&Target::Tcp(vec![address]), "app.internal:3000").await.unwrap();
+        check_once(&endpoint("app.internal:3000", &[address]), &http(&[200..=200])).await.unwrap();
         let asked = server.await.unwrap().to_lowercase();
         assert!(asked.starts_with("get /healthz?full=1 http/1.1\r\n"), "{asked}");
         assert!(asked.contains("\r\nhost: app.internal:3000\r\n"), "{asked}");
@@ -274,7 +276,7 @@ mod tests {
     async fn a_body_without_an_end_costs_nothing() {
         let (listener, address) = listener().await;
         let server = answer_once(listener, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
-        assert_eq!(http(&[200..=200]).check(&Target::Tcp(vec![address]), "app").await, Ok(()));
+        assert_eq!(check_once(&at(address), &http(&[200..=200])).await, Ok(()));
         server.await.unwrap();
     }
 
@@ -284,19 +286,19 @@ mod tests {
         let mut probe = http(&[200..=200]);
         probe.timeout = Duration::from_millis(50);
         let started = Instant::now();
-        assert_eq!(probe.check(&Target::Tcp(vec![address]), "app").await, Err("timed out after 50ms".to_string()));
+        assert_eq!(check_once(&at(address), &probe).await, Err("timed out after 50ms".to_string()));
         assert!(started.elapsed() < Duration::from_secs(1));
     }
 
     #[tokio::test]
     async fn failures_are_told_in_words() {
         let refused = Err("connection refused".to_string());
-        let target = Target::Tcp(vec![refusing().await]);
-        assert_eq!(http(&[200..=200]).check(&target, "app").await, refused);
-        assert_eq!(probe(ProbeKind::Tcp).check(&target, "app").await, refused);
+        let target = at(refusing().await);
+        assert_eq!(check_once(&target, &http(&[200..=200])).await, refused);
+        assert_eq!(check_once(&target, &probe(ProbeKind::Tcp)).await, refused);
 
-        let missing = Target::Unix(Path::new("/nonexistent/app.sock"));
-        let reason = http(&[200..=200]).check(&missing, "localhost").await.unwrap_err();
+        let missing = endpoint("unix:/nonexistent/app.sock", &[]);
+        let reason = check_once(&missing, &http(&[200..=200])).await.unwrap_err();
         assert!(reason.starts_with("No such file or directory"), "{reason}");
 
         for (answer, expected) in
@@ -308,7 +310,7 @@ mod tests {
                 let _ = stream.read(&mut [0; 1024]).await.unwrap();
                 stream.write_all(answer.as_bytes()).await.unwrap();
             });
-            let result = http(&[200..=200]).check(&Target::Tcp(vec![address]), "app").await;
+            let result = check_once(&at(address), &http(&[200..=200])).await;
             assert_eq!(result, Err(expected.to_string()));
             server.await.unwrap();
         }
@@ -318,8 +320,8 @@ mod tests {
     async fn addresses_are_tried_in_turn_until_one_connects() {
         let (listener, address) = listener().await;
         let server = answer_once(listener, "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n");
-        let target = Target::Tcp(vec![refusing().await, address, refusing().await]);
-        assert_eq!(http(&[200..=200]).check(&target, "app").await, Err(format!("status 500 ({address})")));
+        let target = endpoint("app.internal:3000", &[refusing().await, address, refusing().await]);
+        assert_eq!(check_once(&target, &http(&[200..=200])).await, Err(format!("status 500 ({address})")));
         server.await.unwrap();
     }
 
@@ -328,7 +330,7 @@ mod tests {
         let (listener, address) = listener().await;
         let mut probe = probe(ProbeKind::Tcp);
         probe.port = Some(address.port());
-        assert_eq!(probe.check(&Target::Tcp(vec![refusing().await]), "app").await, Ok(()));
+        assert_eq!(check_once(&at(refusing().await), &probe).await, Ok(()));
         drop(listener);
     }
 
@@ -337,14 +339,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        assert_eq!(probe(ProbeKind::Tcp).check(&Target::Unix(&path), "localhost").await, Ok(()));
+        let app = endpoint(&format!("unix:{}", path.display()), &[]);
+        assert_eq!(check_once(&app, &probe(ProbeKind::Tcp)).await, Ok(()));
         listener.accept().await.unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 1024]).await.unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
-        assert_eq!(http(&[200..=200]).check(&Target::Unix(&path), "localhost").await, Ok(()));
+        assert_eq!(check_once(&app, &http(&[200..=200])).await, Ok(()));
         server.await.unwrap();
     }
 }

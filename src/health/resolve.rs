@@ -119,13 +119,13 @@ async fn resolve_by(resolver: &TokioResolver, host: &str) -> Result<Answer, Stri
 }
 
 /// Why a name has no address, in an operator's words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is rare, and the library's own words serve")]
 fn reason(error: &NetError) -> String {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(_)) if error.is_nx_domain() => "no such name".to_string(),
         NetError::Dns(DnsError::NoRecordsFound(_)) => "the name has no address".to_string(),
         NetError::Timeout => "the name servers did not answer in time".to_string(),
         NetError::NoConnections => "no name server can be reached".to_string(),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "rare; the library's own words serve")]
         _ => error.to_string(),
     }
 }
