@@ -7,7 +7,21 @@
     reason = "a test says what is wrong by panicking, and may wait and block as it likes"
 )]
 
+mod access_log;
+mod architecture;
+mod check;
+mod docs;
+mod failover;
+mod forwarding;
 #[allow(dead_code, unused_imports, reason = "the tests that use every noun are being written")]
 mod harness;
-
-mod docs;
+mod health;
+mod life;
+mod pm2;
+mod proxying;
+mod reload;
+mod routing;
+mod strategies;
+mod streaming;
+mod strictness;
+mod timeouts;

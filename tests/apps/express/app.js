@@ -8,12 +8,19 @@ const { WebSocketServer } = require('ws');
 const name = process.env.NAME || 'node';
 const app = express();
 let healthy = true;
+let delay = 0;
 
 app.disable('x-powered-by');
 app.use((request, response, next) => {
   response.set('x-instance', name);
   next();
 });
+
+app.post('/delay/:ms', (request, response) => {
+  delay = Number(request.params.ms);
+  response.sendStatus(204);
+});
+app.use((request, response, next) => (delay ? setTimeout(next, delay) : next()));
 
 app.get('/', (request, response) => response.type('text').send(name));
 app.all('/headers', (request, response) => response.json(request.headers));

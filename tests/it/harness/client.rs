@@ -257,6 +257,17 @@ impl Client {
         closed
     }
 
+    /// True when something to read (an end counts) comes within `bound`.
+    pub(crate) fn input_within(&mut self, bound: Duration) -> bool {
+        self.set_read_timeout(bound);
+        let came = match self.stream.fill_buf() {
+            Ok(_) => true,
+            Err(error) => is_gone(&error),
+        };
+        self.set_read_timeout(SOON);
+        came
+    }
+
     pub(crate) fn set_read_timeout(&mut self, bound: Duration) {
         match self.stream.get_ref() {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(bound)),

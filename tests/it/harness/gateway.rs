@@ -60,9 +60,13 @@ impl Setup {
 
     /// Starts the gateway without waiting for it to be ready.
     pub(crate) fn spawn(self) -> Gateway {
-        let mut command = binary();
-        command.args(["run", "-c"]).arg(self.path()).envs(self.environment.clone());
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        self.spawn_as("run")
+    }
+
+    fn spawn_as(self, command: &str) -> Gateway {
+        let mut process = binary();
+        process.args([command, "-c"]).arg(self.path()).envs(self.environment.clone());
+        let mut child = process.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let log = Log::default();
         log.follow(child.stderr.take().unwrap());
         log.follow(child.stdout.take().unwrap());
@@ -71,16 +75,12 @@ impl Setup {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub(crate) fn start(self) -> Gateway {
-        let mut gateway = self.spawn();
-        eventually_some("the gateway is ready", || {
-            if let Some(status) = gateway.child.try_wait().unwrap() {
-                panic!("the gateway ended with {status}");
-            }
-            let admin = gateway.listening_lines("admin listening on ").first()?.parse().ok()?;
-            let ready = Client::try_connect(admin).ok()?.try_ask(&Ask::get("/readyz").host("127.0.0.1")).ok()?;
-            (ready.status == 200).then_some(())
-        });
-        gateway
+        self.spawn().ready()
+    }
+
+    /// Starts `headgate demo` on the file.
+    pub(crate) fn demo(self) -> Gateway {
+        self.spawn_as("demo").ready()
     }
 }
 
@@ -92,6 +92,18 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    fn ready(mut self) -> Gateway {
+        eventually_some("the gateway is ready", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the gateway ended with {status}");
+            }
+            let admin = self.listening_lines("admin listening on ").first()?.parse().ok()?;
+            let ready = Client::try_connect(admin).ok()?.try_ask(&Ask::get("/readyz").host("127.0.0.1")).ok()?;
+            (ready.status == 200).then_some(())
+        });
+        self
+    }
+
     /// Starts a gateway on this file and waits until it is ready; see `Setup::new` for what may be left out.
     pub(crate) fn start(yaml: &str) -> Gateway {
         Setup::new(yaml).start()

@@ -80,6 +80,12 @@ pub(crate) fn list(origins: &[&Origin]) -> String {
     format!("[{}]", addresses.join(", "))
 }
 
+/// A file with one upstream `node` of these endpoints (`[..]`) and these further settings (`strategy: first, ..`), and one
+/// route that leads to it.
+pub(crate) fn upstream(endpoints: &str, settings: &str) -> String {
+    format!("upstreams:\n  node: {{ endpoints: {endpoints}, {settings} }}\nroutes:\n  - upstream: node\n")
+}
+
 /// Every file under `directory` whose name ends with `.extension`.
 pub(crate) fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -75,7 +75,15 @@ impl NodeApp {
 
     /// Turns its `/healthz` to 503 (false) or 200 (true), behind the gateway's back.
     pub(crate) fn healthy(&self, healthy: bool) {
-        let target = if healthy { "/healthz/up" } else { "/healthz/down" };
+        self.tell(if healthy { "/healthz/up" } else { "/healthz/down" });
+    }
+
+    /// Makes it wait this long before it does anything.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.tell(&format!("/delay/{}", delay.as_millis()));
+    }
+
+    fn tell(&self, target: &str) {
         assert_eq!(Client::connect(self.address()).ask(&Ask::post(target, "")).status, 204);
     }
 }

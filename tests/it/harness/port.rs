@@ -1,6 +1,9 @@
 //! A port of the loopback that stays ours while nobody listens on it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
 
 use socket2::{Domain, Socket, Type};
 
@@ -26,6 +29,15 @@ impl Port {
         let socket = bound(self.address);
         socket.listen(1024).unwrap();
         socket.into()
+    }
+
+    /// Listens with a queue that is full: a further connection is neither accepted nor refused.
+    pub(crate) fn listen_full(&self) -> (Socket, Vec<TcpStream>) {
+        let socket = bound(self.address);
+        socket.listen(0).unwrap();
+        let filling = || TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).ok();
+        let held = std::iter::from_fn(filling).take(16).collect();
+        (socket, held)
     }
 }
 

@@ -1,0 +1,146 @@
+//! Who may import whom: the table of `docs/architecture.md`, held against the source.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use crate::harness::{files, root};
+
+/// A module, and the siblings that it may name. `server`, `cli`, `lib` and `main` may name all.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("router", &[]),
+    ("telemetry", &[]),
+    ("connection", &[]),
+    ("endpoint", &["telemetry"]),
+    ("strategy", &["endpoint", "telemetry"]),
+    ("health", &["endpoint", "telemetry"]),
+    ("upstream", &["endpoint", "strategy", "health", "telemetry"]),
+    ("route", &["upstream", "strategy", "telemetry"]),
+    ("snapshot", &["router", "route", "upstream", "telemetry"]),
+    ("config", &["strategy"]),
+    ("compile", &["config", "snapshot", "router", "route", "upstream", "endpoint", "strategy", "health", "telemetry"]),
+    ("reload", &["config", "compile", "snapshot", "telemetry"]),
+    ("supervisor", &["snapshot", "upstream", "endpoint", "health", "telemetry"]),
+    ("proxy", &["snapshot", "route", "router", "upstream", "endpoint", "strategy", "connection", "telemetry"]),
+    ("edge", &["snapshot", "proxy", "connection", "telemetry"]),
+    ("admin", &["snapshot", "reload", "endpoint", "upstream", "telemetry"]),
+];
+
+/// Words that a module's own code must not hold, and why.
+const NEVER: &[(&str, &[&str], &str)] = &[
+    ("strategy", &["tokio", "pingora"], "a strategy is pure: it orders candidates, no more"),
+    ("router", &["tokio", "pingora"], "the router is pure, and generic in what it finds"),
+    ("config", &["tokio", "pingora", "Arc<"], "what was written is plain data"),
+    ("compile", &["tokio", "std::fs", "Instant::now", "spawn("], "compile is pure: no I/O, no spawn, no clock"),
+];
+
+/// The crate's own module that a file belongs to.
+fn module_of(path: &Path) -> String {
+    let inner = path.strip_prefix(root().join("src")).unwrap();
+    let first = inner.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file, without comments and without its tests, which may name what they test with.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The siblings that a piece of code names, as `crate::x` or within `crate::{..}`.
+fn named(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut named = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut start = true;
+            for (at, letter) in group.char_indices() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    letter if start && !letter.is_whitespace() => {
+                        named.insert(word(&group[at..]));
+                        start = false;
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            named.insert(word(rest));
+        }
+    }
+    named.remove("");
+    named
+}
+
+#[test]
+fn every_module_names_only_those_it_may() {
+    let allowed: BTreeMap<_, _> = MAY_NAME.iter().copied().collect();
+    let mut breaches = Vec::new();
+    for path in files(&root().join("src"), "rs") {
+        let module = module_of(&path);
+        if ["server", "cli", "lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let place = path.strip_prefix(root()).unwrap().display();
+        let Some(allowed) = allowed.get(module.as_str()) else {
+            breaches.push(format!("{place}: `{module}` has no row in the table"));
+            continue;
+        };
+        for name in named(&code(&path)) {
+            if name != module && !allowed.contains(&name.as_str()) {
+                breaches.push(format!("{place}: `{module}` must not name `{name}`"));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+#[test]
+fn pure_modules_stay_pure() {
+    let mut breaches = Vec::new();
+    for path in files(&root().join("src"), "rs") {
+        for (module, words, why) in NEVER {
+            for word in words.iter().filter(|_| module_of(&path) == *module) {
+                if code(&path).contains(word) {
+                    breaches.push(format!("{}: `{word}`: {why}", path.strip_prefix(root()).unwrap().display()));
+                }
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+#[test]
+fn plugins_never_see_the_gateway() {
+    let manifest = fs::read_to_string(root().join("plugins/Cargo.toml")).unwrap();
+    let dependencies = manifest.split("dependencies]").nth(1).unwrap();
+    assert!(!dependencies.lines().any(|line| line.starts_with("headgate")), "{dependencies}");
+}
+
+#[test]
+fn only_one_module_implements_the_proxy() {
+    let implementing =
+        files(&root().join("src"), "rs").into_iter().filter(|path| code(path).contains("ProxyHttp for "));
+    let implementing: BTreeSet<_> = implementing.map(|path| module_of(&path)).collect();
+    assert_eq!(implementing, BTreeSet::from(["proxy".to_owned()]));
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let code = "use crate::{config::{self, At}, telemetry as t,\n router};\nlet x = crate::reload::x(); pub(crate) fn y() {} \
+                use crate::endpoint; subcrate::nothing()";
+    let expected = ["config", "endpoint", "reload", "router", "telemetry"];
+    assert_eq!(named(code).into_iter().collect::<Vec<_>>(), expected);
+}

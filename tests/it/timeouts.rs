@@ -1,0 +1,158 @@
+//! Every phase ends: what a client is told when one takes too long.
+
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+
+use crate::harness::{Ask, Gateway, NodeApp, Origin, eventually, list, timed, upstream};
+
+const ENOUGH: Duration = Duration::from_secs(5);
+
+fn one(settings: &str) -> (Origin, Gateway) {
+    let origin = Origin::start("a");
+    let gateway = Gateway::start(&upstream(&list(&[&origin]), &format!("{settings}, retry: {{ attempts: 1 }}")));
+    (origin, gateway)
+}
+
+fn limited(limits: &str) -> Gateway {
+    let limits = format!("listeners: [{{ address: 127.0.0.1:0, limits: {{ {limits} }} }}]");
+    Gateway::start(&format!("routes:\n  - respond: {{ body: pong }}\n{limits}\n"))
+}
+
+#[test]
+fn a_body_that_stalls_on_its_way_down_is_cut() {
+    let (origin, gateway) = one("timeouts: { idle: 300ms, first_byte: 10s }");
+    origin.script(|_, wire| {
+        wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
+        // Nothing more until the gateway gives up.
+        wire.read(&mut [0])?;
+        Ok(false)
+    });
+    let (result, took) = timed(|| gateway.client().try_ask(&Ask::get("/")));
+    assert!(result.is_err(), "half a body passed for a whole one");
+    assert!((Duration::from_millis(290)..ENOUGH).contains(&took), "{took:?}");
+}
+
+#[test]
+fn an_upload_that_stalls_is_408() {
+    let (origin, gateway) = one("timeouts: { idle: 300ms }");
+    let mut client = gateway.client();
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
+    let (answer, took) = timed(|| client.answer());
+    assert_eq!((answer.status, origin.count()), (408, 0));
+    assert!((Duration::from_millis(290)..ENOUGH).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_steady_slow_upload_takes_as_long_as_it_takes() {
+    let (origin, gateway) = one("timeouts: { idle: 400ms, first_byte: 400ms }");
+    let mut client = gateway.client();
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.write("x");
+    }
+    assert_eq!((client.answer().status, origin.last().text().len()), (200, 10));
+}
+
+#[test]
+fn the_total_time_of_a_request_is_bounded_when_asked_retries_included() {
+    let origins = Origin::several(2);
+    origins.iter().for_each(Origin::hang);
+    let settings = "timeouts: { request: 500ms, first_byte: 300ms }";
+    let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
+    let (answer, took) = timed(|| gateway.get("/"));
+    assert_eq!(answer.status, 504);
+    assert!((Duration::from_millis(290)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn the_total_time_cuts_an_endless_body() {
+    let app = NodeApp::start("n1");
+    let endpoints = format!("[{}]", app.address());
+    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 500ms }"));
+    // A download of 1 GiB that the client does not read: only the total can end it.
+    let mut client = gateway.client();
+    client.write(Ask::get("/download?bytes=1073741824").bytes());
+    eventually("it is ended", || gateway.metrics().sum("headgate_http_requests_in_flight", &[]) == 0.0);
+    assert!(client.rest().len() < 1 << 29);
+}
+
+#[test]
+fn an_event_stream_outlives_the_total_time() {
+    let app = NodeApp::start("n1");
+    let endpoints = format!("[{}]", app.address());
+    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 500ms, idle: 500ms }"));
+    let mut client = gateway.client();
+    client.write(Ask::get("/stream?ms=100&count=15").bytes());
+    assert_eq!(client.head().status, 200);
+    let mut events = 0;
+    while client.chunk().unwrap().is_some() {
+        events += 1;
+    }
+    assert_eq!(events, 15);
+}
+
+#[test]
+fn a_route_has_timeouts_of_its_own() {
+    let app = NodeApp::start("n1");
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ node: {{ endpoints: [{}], timeouts: {{ first_byte: 10s, request: 10s }}, retry: {{ attempts: 1 }} }} }}
+routes:
+  - {{ path: /slow, upstream: node, timeouts: {{ first_byte: 200ms }} }}
+  - {{ path: /hang, upstream: node, timeouts: {{ request: 200ms }} }}
+  - {{ upstream: node, timeouts: {{ request: none, connect: 1s, idle: 1s, upgrade_idle: 1s }} }}\n",
+        app.address()
+    ));
+    for path in ["/slow?ms=8000", "/hang"] {
+        let (answer, took) = timed(|| gateway.get(path));
+        assert_eq!(answer.status, 504, "{path}");
+        assert!(took < ENOUGH, "{path} {took:?}");
+    }
+    assert_eq!(gateway.get("/").status, 200);
+}
+
+#[test]
+fn a_head_that_trickles_is_408_in_all() {
+    let gateway = limited("header_timeout: 500ms");
+    let mut client = gateway.client();
+    let trickle = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x'));
+    let (_, took) = timed(|| {
+        for byte in trickle {
+            client.write([*byte]);
+            if client.input_within(Duration::from_millis(50)) {
+                break;
+            }
+        }
+    });
+    assert_eq!(client.answer().status, 408);
+    assert!((Duration::from_millis(400)..ENOUGH).contains(&took), "{took:?}");
+    assert!(client.rest().is_empty());
+}
+
+#[test]
+fn an_idle_connection_is_closed_silently() {
+    let gateway = limited("idle_timeout: 400ms, header_timeout: 10s");
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").status, 200);
+    let (closed, took) = timed(|| client.closed_within(ENOUGH));
+    assert!(closed && took >= Duration::from_millis(350), "{took:?}");
+}
+
+#[test]
+fn a_connection_that_never_asks_is_closed() {
+    let gateway = limited("header_timeout: 300ms, idle_timeout: 300ms");
+    assert!(gateway.client().closed_within(ENOUGH));
+}
+
+#[test]
+fn a_retry_after_a_timeout_finds_another() {
+    let origins = Origin::several(2);
+    origins[0].hang();
+    let settings = "strategy: first, timeouts: { first_byte: 200ms }";
+    let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
+    // A timeout counts as a 504, which is one of the conditions.
+    assert_eq!(gateway.get("/").instance(), "b");
+    assert_eq!(gateway.ask(&Ask::post("/", "x")).status, 504, "a POST may have been carried out");
+}
