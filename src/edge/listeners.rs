@@ -175,7 +175,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
 impl Socket {
     fn bind(address: &str) -> io::Result<Socket> {
         let Some(path) = address.strip_prefix("unix:") else {
-            let listener = TcpListener::bind(address).map_err(|reason| explained(address, reason))?;
+            let listener = TcpListener::bind(address).map_err(explained)?;
             listener.set_nonblocking(true)?;
             return Ok(Socket { address: listener.local_addr()?.to_string(), kind: Kind::Tcp(listener) });
         };
@@ -190,12 +190,9 @@ impl Socket {
 }
 
 /// Adds what the system's words leave to guess.
-fn explained(address: &str, reason: io::Error) -> io::Error {
+fn explained(reason: io::Error) -> io::Error {
     let hint = match reason.kind() {
-        io::ErrorKind::AddrInUse if address.starts_with("[::]") => {
-            "another process, or an IPv4 listener of this port, has it: [::] takes IPv4 too"
-        }
-        io::ErrorKind::AddrInUse => "another process listens there",
+        io::ErrorKind::AddrInUse => "something listens there already (a [::] listener takes its port for IPv4 too)",
         io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
         io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
         _ => return reason,
@@ -238,4 +235,73 @@ impl Drop for SocketFile {
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(address: &str) -> String {
+        bind([address]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_port_chosen_by_the_system_is_told() {
+        let bound = bind(["127.0.0.1:0", "127.0.0.1:0"]).unwrap();
+        let addresses: Vec<_> = bound.addresses().collect();
+        assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:") && !address.ends_with(":0")));
+        assert_ne!(addresses[0], addresses[1]);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_bound_is_named_with_the_reason_and_frees_the_others() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        assert_eq!(
+            refused(&address),
+            format!(
+                "cannot listen on {address}: Address already in use (os error 98); \
+                 something listens there already (a [::] listener takes its port for IPv4 too)"
+            )
+        );
+        assert_eq!(
+            refused("192.0.2.1:80"),
+            "cannot listen on 192.0.2.1:80: Cannot assign requested address (os error 99); \
+             no interface of this machine has that address"
+        );
+
+        let first = bind(["127.0.0.1:0"]).unwrap().addresses().next().unwrap().to_owned();
+        bind([&first, &address]).unwrap_err();
+        bind([&first]).unwrap();
+    }
+
+    #[test]
+    fn a_socket_file_is_taken_over_only_from_the_dead() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate.sock");
+        let address = format!("unix:{}", path.display());
+
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a socket file outlives its process");
+        let bound = bind([&address]).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
+        assert!(refused(&address).ends_with("another process listens there"));
+        drop(bound);
+        assert!(!path.exists());
+
+        fs::write(&path, "precious").unwrap();
+        assert!(refused(&address).ends_with("the path is there and is not a socket"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_socket_file_of_a_successor_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate.sock");
+        let bound = bind([format!("unix:{}", path.display())]).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _successor = UnixListener::bind(&path).unwrap();
+        drop(bound);
+        assert!(path.exists());
+    }
 }

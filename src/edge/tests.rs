@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pingora::apps::ReusedHttpStream;
 use pingora::http::ResponseHeader;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use pingora::services::Service;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, duplex};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -291,4 +293,47 @@ async fn a_deadline_that_another_task_brings_forward_is_kept() {
     assert_eq!(read.await.unwrap(), io::ErrorKind::TimedOut);
     assert_eq!(connection.deadline.expired(), Some(Cause::Request));
     assert!(begun.elapsed() < 3 * SECOND);
+}
+
+/// Sends a request and reads the status line of what comes back.
+async fn status(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<String> {
+    stream.write_all(REQUEST).await?;
+    let mut line = String::new();
+    while !line.ends_with("\r\n") {
+        line.push(char::from(stream.read_u8().await?));
+    }
+    Ok(line)
+}
+
+#[tokio::test]
+async fn listeners_serve_tcp_and_unix_and_close_both_when_the_process_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gate.sock");
+    let bound = bind(["127.0.0.1:0", &format!("unix:{}", path.display())]).unwrap();
+    let address = bound.addresses().next().unwrap().to_owned();
+    let open = Arc::new(OpenConnections::default());
+    let mut listeners = bound.serve(Arc::new(App::default()), terms(Some(1)), Arc::clone(&open));
+    let (stop, shutdown) = watch::channel(false);
+    let served = tokio::spawn(async move { listeners.start_service(None, shutdown, 2).await });
+
+    let mut tcp = TcpStream::connect(&address).await.unwrap();
+    assert_eq!(status(&mut tcp).await.unwrap(), "HTTP/1.1 200 OK\r\n");
+    let mut second = TcpStream::connect(&address).await.unwrap();
+    let mut refusal = String::new();
+    second.read_to_string(&mut refusal).await.unwrap();
+    assert_eq!(refusal.as_bytes(), TOO_MANY_CONNECTIONS);
+    for _ in 0..2 {
+        let mut unix = UnixStream::connect(&path).await.unwrap();
+        assert_eq!(status(&mut unix).await.unwrap(), "HTTP/1.1 200 OK\r\n", "a unix socket has no client address");
+    }
+
+    stop.send(true).unwrap();
+    timeout(10 * SECOND, served).await.unwrap().unwrap();
+    assert!(TcpStream::connect(&address).await.is_err());
+    assert!(!path.exists());
+    let mut rest = Vec::new();
+    timeout(10 * SECOND, tcp.read_to_end(&mut rest)).await.unwrap().unwrap();
+    while open.count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
