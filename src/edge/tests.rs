@@ -1,5 +1,7 @@
 //! The edge with a real Pingora session on each side of it: an in-memory client before, a small application behind.
 
+mod pipelining;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
