@@ -184,3 +184,82 @@ macro_rules! head {
 
 head!(RequestHeader);
 head!(ResponseHeader);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::plugin::tests::{Request, built};
+
+    fn problem(settings: Value) -> String {
+        crate::builtin().build("headers", settings).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn headers_are_removed_then_set_then_added() {
+        let chain = built(
+            "headers",
+            json!({
+                "request": { "set": { "X-Edge": "headgate" }, "remove": ["cookie"] },
+                "response": { "add": { "link": "</b>" }, "remove": ["Server"] },
+            }),
+        );
+        let mut request = Request::new();
+        request.head.insert_header("X-EDGE", "spoofed").unwrap();
+        request.head.append_header("x-edge", "twice").unwrap();
+        request.head.insert_header("Cookie", "a=1").unwrap();
+        let mut attempt = request.head.clone();
+        chain.on_upstream_request(&mut request.exchange(), &mut attempt).unwrap();
+        assert_eq!(attempt.headers.get_all("x-edge").iter().collect::<Vec<_>>(), ["headgate"]);
+        assert!(!attempt.headers.contains_key("cookie"));
+        assert!(request.head.headers.contains_key("cookie"), "the client's own head is not touched");
+
+        request.answer.insert_header("server", "express").unwrap();
+        request.answer.insert_header("link", "</a>").unwrap();
+        let response = request.response(&chain);
+        assert_eq!(response.headers.get_all("link").iter().collect::<Vec<_>>(), ["</a>", "</b>"]);
+        assert!(!response.headers.contains_key("server"));
+    }
+
+    #[test]
+    fn only_the_hooks_that_have_work_are_wanted() {
+        use crate::Hooks;
+        let chain = built("headers", json!({ "response": { "set": { "x-a": "1" } } }));
+        assert!(chain.wants(Hooks::RESPONSE));
+        assert!(!chain.wants(Hooks::UPSTREAM_REQUEST));
+    }
+
+    #[test]
+    fn a_problem_tells_the_place_and_the_reason() {
+        for (settings, expected) in [
+            (json!({}), "nothing to do: write set, add or remove under request or response"),
+            (
+                json!({ "request": { "set": { "x y": "1" } } }),
+                "request.set.x y: `x y` is no header name: letters, digits and -_ only",
+            ),
+            (
+                json!({ "response": { "add": { "x-a": "one\ntwo" } } }),
+                "response.add.x-a: a header value is printable ASCII on one line",
+            ),
+            (
+                json!({ "request": { "remove": ["x-a", "Connection"] } }),
+                "request.remove.1: `connection` is hop-by-hop: the gateway writes it for each connection",
+            ),
+            (
+                json!({ "response": { "set": { "Transfer-Encoding": "gzip" } } }),
+                "response.set.Transfer-Encoding: `transfer-encoding` says where the body ends: the gateway writes it",
+            ),
+            (
+                json!({ "request": { "set": { "X-A": "1", "x-a": "2" } } }),
+                "request.set.x-a: `x-a` is written twice; case does not matter",
+            ),
+            (json!({ "request": { "remove": ["x-a", "X-A"] } }), "request.remove.1: `x-a` is removed twice"),
+            (
+                json!({ "request": { "set": { "x-a": "1" }, "remove": ["x-a"] } }),
+                "request.remove: `x-a` is set as well; setting already replaces what was there",
+            ),
+        ] {
+            assert_eq!(problem(settings), expected);
+        }
+    }
+}

@@ -18,3 +18,8 @@ pub fn builtin() -> Registry {
     registry.add::<request_id::RequestId>();
     registry
 }
+
+/// The guide's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugins.md")]
+struct Guide;

@@ -241,3 +241,66 @@ impl fmt::Display for BuildError {
 }
 
 impl std::error::Error for BuildError {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Chain;
+
+    /// A request to call hooks with, and the answer they change.
+    pub(crate) struct Request {
+        pub(crate) head: RequestHeader,
+        pub(crate) answer: ResponseHeader,
+        pub(crate) request_id: Option<HeaderValue>,
+        scratch: Extensions,
+    }
+
+    /// A chain of one built-in plugin.
+    pub(crate) fn built(name: &str, settings: serde_json::Value) -> Chain {
+        Chain::build(&[(name.to_owned(), settings)], &crate::builtin(), None).unwrap()
+    }
+
+    impl Request {
+        pub(crate) fn new() -> Self {
+            Request {
+                head: RequestHeader::build("GET", b"/a", None).unwrap(),
+                answer: ResponseHeader::build(200, None).unwrap(),
+                request_id: None,
+                scratch: Extensions::new(),
+            }
+        }
+
+        pub(crate) fn exchange(&mut self) -> Exchange<'_> {
+            Exchange {
+                request: &mut self.head,
+                client_ip: None,
+                scheme: "http",
+                host: "shop.example.com",
+                path: "/a",
+                route: "shop",
+                listener: "public",
+                request_id: &mut self.request_id,
+                scratch: &mut self.scratch,
+            }
+        }
+
+        pub(crate) fn header(&self, name: &str) -> String {
+            self.head.headers[name].to_str().unwrap().to_owned()
+        }
+
+        /// The answer after the chain's `on_response`.
+        pub(crate) fn response(&mut self, chain: &Chain) -> ResponseHeader {
+            let mut answer = self.answer.clone();
+            chain.on_response(&mut self.exchange(), &mut answer).unwrap();
+            answer
+        }
+    }
+
+    #[test]
+    fn a_set_of_hooks_holds_its_own_and_no_other() {
+        let both = Hooks::REQUEST | Hooks::RESPONSE;
+        assert!(both.contains(Hooks::REQUEST) && both.contains(both) && both.contains(Hooks::NONE));
+        assert!(!both.contains(Hooks::REQUEST | Hooks::RESPONSE_BODY));
+        assert_eq!(both.when(false), Hooks::NONE);
+    }
+}

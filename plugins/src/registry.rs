@@ -186,3 +186,146 @@ impl std::error::Error for Fault {
         Some(&self.error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugin::tests::Request;
+
+    /// Leaves its mark on all it sees; answers or fails when told to.
+    #[derive(Debug)]
+    struct Mark(Config);
+
+    #[derive(Debug, Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Config {
+        mark: String,
+        #[serde(default)]
+        answers: bool,
+        #[serde(default)]
+        fails: bool,
+    }
+
+    impl Plugin for Mark {
+        const NAME: &'static str = "mark";
+        type Config = Config;
+
+        fn build(config: Config) -> Result<Self, BuildError> {
+            if config.mark.is_empty() {
+                return Err(BuildError::new("is empty").within("mark"));
+            }
+            Ok(Mark(config))
+        }
+
+        fn hooks(&self) -> Hooks {
+            Hooks::REQUEST | Hooks::UPSTREAM_REQUEST | Hooks::RESPONSE | Hooks::RESPONSE_BODY
+        }
+
+        async fn on_request(&self, exchange: &mut Exchange<'_>) -> Result<Verdict, PluginError> {
+            if self.0.fails {
+                return Err(PluginError::new("no such luck"));
+            }
+            exchange.scratch.get_or_insert_default::<Vec<String>>().push(self.0.mark.clone());
+            if self.0.answers {
+                return Ok(Verdict::Respond(http::Response::new("mine".into())));
+            }
+            Ok(Verdict::Continue)
+        }
+
+        fn on_upstream_request(&self, _: &mut Exchange<'_>, request: &mut RequestHeader) -> Result<(), PluginError> {
+            request.append_header("mark", &self.0.mark).map(drop).map_err(|error| PluginError::new(error.to_string()))
+        }
+
+        fn on_response(&self, _: &mut Exchange<'_>, response: &mut ResponseHeader) -> Result<(), PluginError> {
+            response.append_header("mark", &self.0.mark).map(drop).map_err(|error| PluginError::new(error.to_string()))
+        }
+
+        fn on_response_body(&self, _: &mut Exchange<'_>, body: &mut Body<'_>) -> Result<(), PluginError> {
+            let before = body.bytes.take().unwrap_or_default();
+            *body.bytes = Some([&before, self.0.mark.as_bytes()].concat().into());
+            Ok(())
+        }
+    }
+
+    fn registry() -> Registry {
+        let mut registry = crate::builtin();
+        registry.add::<Mark>();
+        registry
+    }
+
+    fn marks(settings: &[Value]) -> Vec<(String, Value)> {
+        settings.iter().map(|settings| ("mark".to_owned(), settings.clone())).collect()
+    }
+
+    fn chain(settings: &[Value], previous: Option<&Chain>) -> Chain {
+        Chain::build(&marks(settings), &registry(), previous).unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_go_down_the_list_and_responses_up() {
+        let chain = chain(&[json!({ "mark": "a" }), json!({ "mark": "b" })], None);
+        let mut request = Request::new();
+        assert!(chain.on_request(&mut request.exchange()).await.unwrap().is_none());
+        assert_eq!(request.exchange().scratch.get::<Vec<String>>().unwrap(), &["a", "b"]);
+
+        let mut attempt = request.head.clone();
+        chain.on_upstream_request(&mut request.exchange(), &mut attempt).unwrap();
+        assert_eq!(attempt.headers.get_all("mark").iter().collect::<Vec<_>>(), ["a", "b"]);
+        let response = request.response(&chain);
+        assert_eq!(response.headers.get_all("mark").iter().collect::<Vec<_>>(), ["b", "a"]);
+        let mut bytes = Some("body ".into());
+        let mut body = Body { bytes: &mut bytes, end: true };
+        chain.on_response_body(&mut request.exchange(), &mut body).unwrap();
+        assert_eq!(bytes.unwrap(), "body ba");
+    }
+
+    #[tokio::test]
+    async fn the_first_answer_stands_and_the_rest_is_not_asked() {
+        let settings =
+            [json!({ "mark": "a" }), json!({ "mark": "b", "answers": true }), json!({ "mark": "c", "fails": true })];
+        let mut request = Request::new();
+        let answer = chain(&settings, None).on_request(&mut request.exchange()).await.unwrap().unwrap();
+        assert_eq!((answer.plugin, &answer.response.body()[..]), ("mark", &b"mine"[..]));
+        assert_eq!(request.exchange().scratch.get::<Vec<String>>().unwrap(), &["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_its_plugin() {
+        let chain = chain(&[json!({ "mark": "a", "fails": true })], None);
+        let fault = chain.on_request(&mut Request::new().exchange()).await.unwrap_err();
+        assert_eq!(fault.to_string(), "plugin mark: no such luck");
+    }
+
+    #[test]
+    fn an_unchanged_plugin_is_the_same_instance_after_a_reload() {
+        let same = |a: &Link, b: &Link| Arc::ptr_eq(&a.plugin, &b.plugin);
+        let [a, b, c] = ["a", "b", "c"].map(|mark| json!({ "mark": mark }));
+        let before = chain(&[a.clone(), a.clone(), b.clone()], None);
+        let after = chain(&[b, c, a.clone(), a.clone(), a], Some(&before));
+        assert!(same(&after.links[0], &before.links[2]), "moved, not changed");
+        assert!(same(&after.links[2], &before.links[0]) && same(&after.links[3], &before.links[1]));
+        let fresh = [&after.links[1], &after.links[4]];
+        assert!(fresh.iter().all(|link| before.links.iter().all(|old| !same(link, old))));
+    }
+
+    #[test]
+    fn every_entry_that_cannot_be_built_is_told_with_its_place() {
+        let mut list = marks(&[json!({ "mark": "" }), json!({ "mark": "a" }), json!({ "marks": "a" })]);
+        list.push(("mask".to_owned(), Value::Null));
+        let errors = Chain::build(&list, &registry(), None).unwrap_err();
+        let errors: Vec<_> = errors.iter().map(|(index, error)| (*index, error.to_string())).collect();
+        assert_eq!(errors[0], (0, "mark: is empty".to_owned()));
+        assert!(errors[1].0 == 2 && errors[1].1.starts_with("unknown field `marks`"));
+        assert_eq!(errors[2], (3, "there is no plugin `mask`; there are headers, mark, request_id".to_owned()));
+    }
+
+    #[test]
+    fn every_plugin_has_a_schema_that_forbids_unknown_keys() {
+        for (name, schema) in crate::builtin().schemas() {
+            assert_eq!(schema.get("additionalProperties"), Some(&json!(false)), "{name}");
+        }
+    }
+}

@@ -93,3 +93,70 @@ fn made() -> Result<HeaderValue, PluginError> {
     );
     HeaderValue::try_from(text).map_err(|error| PluginError::new(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::plugin::tests::{Request, built};
+
+    #[tokio::test]
+    async fn endpoint_client_and_log_see_one_id() {
+        let mut request = Request::new();
+        let chain = built("request_id", serde_json::Value::Null);
+        chain.on_request(&mut request.exchange()).await.unwrap();
+        let id = request.header("x-request-id");
+        assert_eq!(request.request_id.as_ref().unwrap(), id.as_str());
+        assert_eq!(request.response(&chain).headers["x-request-id"], id.as_str());
+    }
+
+    #[tokio::test]
+    async fn ids_are_version_7_uuids_that_differ() {
+        let chain = built("request_id", serde_json::Value::Null);
+        let mut ids = Vec::new();
+        for _ in 0..100 {
+            let mut request = Request::new();
+            chain.on_request(&mut request.exchange()).await.unwrap();
+            let id = request.header("x-request-id");
+            let groups: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.as_bytes()[14] == b'7' && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+            assert!(id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()), "{id}");
+            ids.push(id);
+        }
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_client_s_id_is_replaced_unless_trusted_and_harmless() {
+        let long = "x".repeat(129);
+        for (trust, sent, kept) in [
+            (false, "abc-1", false),
+            (true, "abc-1", true),
+            (true, "01HF.v=/+_:x", true),
+            (true, "", false),
+            (true, "two words", false),
+            (true, "$(reboot)", false),
+            (true, &long, false),
+            (true, &long[1..], true),
+        ] {
+            let mut request = Request::new();
+            request.head.insert_header("x-request-id", sent).unwrap();
+            request.head.append_header("x-request-id", "second").unwrap();
+            let chain = built("request_id", serde_json::json!({ "trust": trust }));
+            chain.on_request(&mut request.exchange()).await.unwrap();
+            assert_eq!(request.header("x-request-id") == sent, kept, "{trust} {sent}");
+            assert_eq!(request.head.headers.get_all("x-request-id").iter().count(), 1);
+        }
+    }
+
+    #[test]
+    fn the_header_must_be_one_that_may_be_set() {
+        let build = |header: &str| crate::builtin().build("request_id", serde_json::json!({ "header": header }));
+        assert!(build("x-correlation-id").is_ok());
+        assert_eq!(
+            build("Host").err().unwrap().to_string(),
+            "header: `host` chooses the site: write `host_header` at the upstream instead"
+        );
+    }
+}

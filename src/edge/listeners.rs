@@ -189,15 +189,18 @@ impl Socket {
     }
 }
 
-/// Adds what the system's words leave to guess.
+/// What the system's words leave to guess.
+const HINTS: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::AddrInUse, "something listens there already (a [::] listener takes its port for IPv4 too)"),
+    (io::ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+    (io::ErrorKind::AddrNotAvailable, "no interface of this machine has that address"),
+];
+
 fn explained(reason: io::Error) -> io::Error {
-    let hint = match reason.kind() {
-        io::ErrorKind::AddrInUse => "something listens there already (a [::] listener takes its port for IPv4 too)",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
-        _ => return reason,
-    };
-    io::Error::new(reason.kind(), format!("{reason}; {hint}"))
+    match HINTS.iter().find(|(kind, _)| *kind == reason.kind()) {
+        Some((kind, hint)) => io::Error::new(*kind, format!("{reason}; {hint}")),
+        None => reason,
+    }
 }
 
 /// Takes away the socket file of a process that is gone.

@@ -107,9 +107,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
             let mut request = self.app.process_new_http(session, shutdown);
             let served = poll_fn(|context| {
                 loop {
-                    match request.as_mut().poll(context) {
-                        Poll::Pending if stop.begins(context) => {}
-                        served => return served,
+                    let served = request.as_mut().poll(context);
+                    if served.is_ready() || !stop.begins(context) {
+                        return served;
                     }
                 }
             });
