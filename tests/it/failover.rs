@@ -199,11 +199,21 @@ fn a_route_may_retry_otherwise_than_its_upstream() {
     let origins = Origin::several(2);
     origins[0].status(503);
     let gateway = Gateway::start(&format!(
-        "upstreams: {{ node: {{ endpoints: {}, strategy: first, {NO_OUTLIER} }} }}\n\
-         routes:\n  - {{ path: /once, upstream: node, retry: {{ attempts: 1 }} }}\n  - upstream: node\n",
+        "upstreams: {{ node: {{ endpoints: {}, strategy: first, {NO_OUTLIER} }} }}
+routes:
+  - {{ path: /once, upstream: node, retry: {{ attempts: 1 }} }}
+  - {{ path: /never, upstream: node, retry: {{ conditions: [502] }} }}
+  - {{ path: /any, upstream: node, retry: {{ methods: any }} }}
+  - {{ path: /thrifty, upstream: node, retry: {{ budget: 0% }} }}
+  - upstream: node\n",
         list(&[&origins[0], &origins[1]])
     ));
-    assert_eq!((gateway.get("/once").instance(), gateway.get("/").instance()), ("a", "b"));
+    assert_eq!(gateway.get("/").instance(), "b");
+    for path in ["/once", "/never", "/thrifty"] {
+        assert_eq!(gateway.get(path).instance(), "a", "{path}");
+    }
+    assert_eq!(gateway.ask(&Ask::post("/", "x")).instance(), "a");
+    assert_eq!(gateway.ask(&Ask::post("/any", "x")).instance(), "b");
 }
 
 #[test]

@@ -193,3 +193,22 @@ fn the_first_probe_does_not_wait_for_the_interval() {
     assert!(took < Duration::from_secs(3), "{took:?}");
     drop(gateway);
 }
+
+#[test]
+fn the_interval_is_the_time_between_probes() {
+    let (often, seldom) = (Origin::start("often"), Origin::start("seldom"));
+    let gateway = Gateway::start(&format!(
+        "upstreams:
+  often: {{ endpoints: {}, health_check: {{ http: /healthz, interval: 100ms }} }}
+  seldom: {{ endpoints: {}, health_check: {{ http: /healthz, interval: 1h }} }}
+routes:
+  - {{ path: /a, upstream: often }}
+  - {{ path: /b, upstream: seldom }}\n",
+        list(&[&often]),
+        list(&[&seldom])
+    ));
+    let (_, took) = crate::harness::timed(|| eventually("ten probes come", || often.probes() >= 10));
+    assert!(took > Duration::from_millis(500), "{took:?}");
+    assert!(seldom.probes() <= 1);
+    drop(gateway);
+}

@@ -16,6 +16,7 @@ mod forwarding;
 #[allow(dead_code, unused_imports, reason = "the tests that use every noun are being written")]
 mod harness;
 mod health;
+mod keys;
 mod life;
 mod pm2;
 mod proxying;

@@ -140,13 +140,45 @@ routes:
   - upstream: node
     plugins:
       - request_id
-      - headers: {{ request: {{ set: {{ x-edge: headgate }}, remove: [x-secret] }}, response: {{ set: {{ x-frame-options: DENY }}, remove: [x-instance] }} }}\n",
+      - headers:
+          request: {{ set: {{ x-edge: headgate }}, add: {{ x-more: two }}, remove: [x-secret] }}
+          response: {{ set: {{ x-frame-options: DENY }}, add: {{ vary: origin }}, remove: [x-instance] }}\n",
         list(&[&origin])
     ));
-    let answer = gateway.ask(&Ask::get("/").header("X-Secret", "1").header("X-Request-Id", "forged"));
+    let answer =
+        gateway.ask(&Ask::get("/").header("X-Secret", "1").header("X-Request-Id", "forged").header("X-More", "one"));
     let request = origin.last();
     assert_eq!((request.header("x-edge"), request.header("x-secret")), (Some("headgate"), None));
+    assert_eq!(request.head.headers("x-more"), ["one", "two"]);
     assert_eq!((answer.header("x-frame-options"), answer.header("x-instance")), (Some("DENY"), None));
+    assert_eq!(answer.header("vary"), Some("origin"));
     let id = request.header("x-request-id").unwrap();
     assert!(id != "forged" && answer.header("x-request-id") == Some(id), "{answer:?}");
+}
+
+#[test]
+fn a_request_id_has_the_name_and_the_trust_that_are_written() {
+    let origin = Origin::start("a");
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ node: {{ endpoints: {} }} }}
+routes:
+  - {{ upstream: node, plugins: [request_id: {{ header: x-trace, trust: true }}] }}\n",
+        list(&[&origin])
+    ));
+    let answer = gateway.ask(&Ask::get("/").header("X-Trace", "abc-123"));
+    assert_eq!((origin.last().header("x-trace"), answer.header("x-trace")), (Some("abc-123"), Some("abc-123")));
+    gateway.get("/");
+    assert!(origin.last().header("x-trace").is_some_and(|id| id.len() > 10));
+}
+
+#[test]
+fn a_routes_name_is_its_label() {
+    let gateway = routes(
+        "  - { name: health, path: /ping, respond: { body: pong } }
+  - { host: shop.example, path_prefix: /account, respond: { body: account } }\n",
+    );
+    gateway.get("/ping");
+    gateway.ask(&Ask::get("/account/1").host("shop.example"));
+    let counted = |route| gateway.metrics().sum("headgate_http_requests_total", &[("route", route)]);
+    assert_eq!((counted("health"), counted("shop.example/account")), (1.0, 1.0));
 }

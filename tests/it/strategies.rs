@@ -232,3 +232,23 @@ fn two_routes_balance_one_upstream_differently() {
     assert_eq!(counts(&gateway.turns(6, &Ask::get("/"))), BTreeMap::from([("n1", 6)]));
     assert_eq!(counts(&gateway.turns(6, &Ask::get("/headers"))), BTreeMap::from([("n1", 2), ("n2", 2), ("n3", 2)]));
 }
+
+#[test]
+fn a_hot_key_overflows_beyond_its_load_bound() {
+    let apps = NodeApp::several(3);
+    apps.iter().for_each(|app| app.delay(Duration::from_millis(20)));
+    let gateway = Gateway::start(&format!(
+        "upstreams:
+  node: {{ endpoints: {}, strategy: {{ consistent_hash: {{ key: 'header:x-user', load_bound: 1 }} }} }}
+routes:
+  - upstream: node
+  - {{ path_prefix: /status, upstream: node, strategy: {{ consistent_hash: {{ key: 'header:x-user', load_bound: 100 }} }} }}\n",
+        node_list(&apps)
+    ));
+    let used = |target: &str| {
+        let tally = Load::run(gateway.address(), 6, 120, &Ask::get(target).header("X-User", "celebrity"));
+        tally.assert_all_ok();
+        tally.by_instance.len()
+    };
+    assert_eq!((used("/"), used("/status/200")), (3, 1));
+}

@@ -67,7 +67,7 @@ fn upgrade(path: &str) -> Ask {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-fn web_socket(gateway: &Gateway) -> Client {
+pub(crate) fn web_socket(gateway: &Gateway) -> Client {
     let mut client = gateway.client();
     client.write(upgrade("/ws").bytes());
     let head = client.head();

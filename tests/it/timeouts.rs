@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Ask, Gateway, NodeApp, Origin, eventually, list, timed, upstream};
+use crate::harness::{Ask, Gateway, NodeApp, Origin, Port, eventually, list, timed, upstream};
 
 const ENOUGH: Duration = Duration::from_secs(5);
 
@@ -97,20 +97,30 @@ fn an_event_stream_outlives_the_total_time() {
 #[test]
 fn a_route_has_timeouts_of_its_own() {
     let app = NodeApp::start("n1");
+    let port = Port::reserve();
+    let _full = port.listen_full();
     let gateway = Gateway::start(&format!(
-        "upstreams: {{ node: {{ endpoints: [{}], timeouts: {{ first_byte: 10s, request: 10s }}, retry: {{ attempts: 1 }} }} }}
+        "upstreams:
+  node: {{ endpoints: [{}], timeouts: {{ request: 10s }}, retry: {{ attempts: 1 }} }}
+  full: {{ endpoints: [{}], timeouts: {{ connect: 30s }}, retry: {{ attempts: 1 }} }}
 routes:
+  - {{ path: /full, upstream: full, timeouts: {{ connect: 200ms }} }}
   - {{ path: /slow, upstream: node, timeouts: {{ first_byte: 200ms }} }}
   - {{ path: /hang, upstream: node, timeouts: {{ request: 200ms }} }}
-  - {{ upstream: node, timeouts: {{ request: none, connect: 1s, idle: 1s, upgrade_idle: 1s }} }}\n",
-        app.address()
+  - {{ path: /stream, upstream: node, timeouts: {{ idle: 200ms }} }}
+  - {{ path: /ws, upstream: node, timeouts: {{ request: none, upgrade_idle: 200ms }} }}\n",
+        app.address(),
+        port.address()
     ));
-    for path in ["/slow?ms=8000", "/hang"] {
+    for path in ["/full", "/slow?ms=8000", "/hang"] {
         let (answer, took) = timed(|| gateway.get(path));
         assert_eq!(answer.status, 504, "{path}");
         assert!(took < ENOUGH, "{path} {took:?}");
     }
-    assert_eq!(gateway.get("/").status, 200);
+    let (result, took) = timed(|| gateway.client().try_ask(&Ask::get("/stream?ms=8000")));
+    assert!(result.is_err() && took < ENOUGH, "{result:?} {took:?}");
+    let mut client = crate::streaming::web_socket(&gateway);
+    assert!(client.closed_within(ENOUGH));
 }
 
 #[test]

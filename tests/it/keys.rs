@@ -1,0 +1,165 @@
+//! No accepted key is without effect: each key of the schema names the test that shows what it does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use serde_json::Value;
+
+use crate::{
+    check::schema,
+    harness::{files, root},
+};
+
+/// A key's path (`*` is a name of the operator's, `[]` an element) and the test that fails when it does nothing.
+const SHOWN_BY: &[(&str, &str)] = &[
+    ("include[]", "a_change_of_an_included_file_is_seen_and_so_is_a_new_one"),
+    ("process.threads", "threads_are_as_many_as_written"),
+    ("process.user", "the_process_becomes_the_user_that_is_written"),
+    ("process.pid_file", "the_pid_file_names_the_process_and_goes_with_it"),
+    ("process.shutdown_timeout", "a_drain_ends_after_the_shutdown_timeout"),
+    ("admin.address", "an_admin_listener_for_others_needs_a_token"),
+    ("admin.token", "the_admin_listener_asks_for_its_token"),
+    ("telemetry.log.level", "the_log_is_text_or_json_of_the_level_that_is_written"),
+    ("telemetry.log.format", "the_log_is_text_or_json_of_the_level_that_is_written"),
+    ("telemetry.access_log.path", "standard_output_is_a_place_for_it"),
+    ("telemetry.access_log.format", "a_template_is_filled_in"),
+    ("listeners[].address", "a_listener_on_a_unix_socket_serves_and_leaves_nothing_behind"),
+    ("listeners[].name", "a_route_may_belong_to_one_listener"),
+    ("listeners[].trusted_proxies[]", "ip_hash_behind_a_trusted_proxy_goes_by_the_clients_address"),
+    ("listeners[].underscores", "a_header_with_an_underscore_is_dropped_refused_or_kept_as_written"),
+    ("listeners[].limits.header_bytes", "a_head_beyond_the_limits_is_431"),
+    ("listeners[].limits.headers", "a_head_beyond_the_limits_is_431"),
+    ("listeners[].limits.body", "a_body_beyond_the_limit_is_413_announced_or_not"),
+    ("listeners[].limits.header_timeout", "a_head_that_trickles_is_408_in_all"),
+    ("listeners[].limits.idle_timeout", "an_idle_connection_is_closed_silently"),
+    ("listeners[].limits.connections_per_ip", "one_client_address_holds_no_more_connections_than_it_may"),
+    ("upstreams.*.strategy", "round_robin_takes_exact_turns"),
+    ("upstreams.*.strategy.consistent_hash.key", "consistent_hash_knows_every_kind_of_key"),
+    ("upstreams.*.strategy.consistent_hash.load_bound", "a_hot_key_overflows_beyond_its_load_bound"),
+    ("upstreams.*.endpoints[].address", "an_endpoint_on_a_unix_socket_answers"),
+    ("upstreams.*.endpoints[].weight", "round_robin_follows_weights_exactly_and_without_bursts"),
+    ("upstreams.*.endpoints[].max_connections", "first_fills_one_instance_after_the_other"),
+    ("upstreams.*.endpoints[].backup", "a_backup_is_asked_only_when_no_other_is_left"),
+    ("upstreams.*.endpoints[].host_header", "an_endpoint_may_have_a_host_header_of_its_own"),
+    ("upstreams.*.health_check.http", "a_probe_takes_an_endpoint_out_and_brings_it_back"),
+    ("upstreams.*.health_check.tcp", "a_tcp_probe_needs_only_a_connection"),
+    ("upstreams.*.health_check.interval", "the_interval_is_the_time_between_probes"),
+    ("upstreams.*.health_check.timeout", "a_probe_that_gets_no_answer_ends_at_its_timeout"),
+    ("upstreams.*.health_check.rise", "a_probe_takes_an_endpoint_out_and_brings_it_back"),
+    ("upstreams.*.health_check.fall", "a_probe_takes_an_endpoint_out_and_brings_it_back"),
+    ("upstreams.*.health_check.status", "a_probe_asks_the_port_with_the_host_and_takes_the_statuses_that_are_written"),
+    ("upstreams.*.health_check.host", "a_probe_asks_the_port_with_the_host_and_takes_the_statuses_that_are_written"),
+    ("upstreams.*.health_check.port", "a_probe_asks_the_port_with_the_host_and_takes_the_statuses_that_are_written"),
+    ("upstreams.*.outlier.consecutive_errors", "an_endpoint_that_fails_in_a_row_is_ejected_and_comes_back_by_time"),
+    ("upstreams.*.outlier.eject_for", "an_endpoint_that_fails_in_a_row_is_ejected_and_comes_back_by_time"),
+    ("upstreams.*.outlier.max_ejected", "ejections_never_exceed_their_share"),
+    ("upstreams.*.slow_start", "an_endpoint_that_comes_back_starts_slowly"),
+    ("upstreams.*.queue.size", "a_queue_refuses_at_once_when_full_and_after_its_timeout_otherwise"),
+    ("upstreams.*.queue.timeout", "a_queue_refuses_at_once_when_full_and_after_its_timeout_otherwise"),
+    ("upstreams.*.retry.attempts", "a_route_may_retry_otherwise_than_its_upstream"),
+    ("upstreams.*.retry.conditions[]", "conditions_say_which_answers_are_tried_again"),
+    ("upstreams.*.retry.methods", "a_post_is_not_tried_again_unless_told"),
+    ("upstreams.*.retry.budget", "the_budget_bounds_retries"),
+    ("upstreams.*.timeouts.connect", "an_instance_that_does_not_accept_is_left_after_the_connect_timeout"),
+    ("upstreams.*.timeouts.first_byte", "an_instance_that_accepts_and_never_answers_ends_in_504_after_first_byte"),
+    ("upstreams.*.timeouts.idle", "a_body_that_stalls_on_its_way_down_is_cut"),
+    ("upstreams.*.timeouts.upgrade_idle", "a_web_socket_outlives_the_idle_timeout_and_ends_at_its_own"),
+    ("upstreams.*.timeouts.request", "the_total_time_of_a_request_is_bounded_when_asked_retries_included"),
+    ("upstreams.*.panic_threshold", "with_all_instances_down_and_no_fail_open_the_answer_is_503_at_once"),
+    ("upstreams.*.host_header", "the_host_is_kept_or_the_endpoints_or_a_literal"),
+    ("upstreams.*.keepalive.idle", "no_connection_is_kept_when_none_may_be_idle"),
+    ("upstreams.*.keepalive.timeout", "an_idle_connection_to_an_endpoint_is_closed_after_its_timeout"),
+    ("routes[].name", "a_routes_name_is_its_label"),
+    ("routes[].listener", "a_route_may_belong_to_one_listener"),
+    ("routes[].host", "the_most_specific_host_wins_whatever_its_case_port_and_trailing_dot"),
+    ("routes[].path", "an_exact_path_wins_over_the_longest_prefix_and_that_over_a_regex"),
+    ("routes[].path_prefix", "an_exact_path_wins_over_the_longest_prefix_and_that_over_a_regex"),
+    ("routes[].path_regex", "an_exact_path_wins_over_the_longest_prefix_and_that_over_a_regex"),
+    ("routes[].methods[]", "methods_headers_and_query_narrow_a_route"),
+    ("routes[].headers.*", "methods_headers_and_query_narrow_a_route"),
+    ("routes[].query.*", "methods_headers_and_query_narrow_a_route"),
+    ("routes[].upstream", "two_routes_balance_one_upstream_differently"),
+    ("routes[].upstreams[].name", "a_canary_gets_its_share"),
+    ("routes[].upstreams[].weight", "a_canary_gets_its_share"),
+    ("routes[].redirect.to", "a_redirect_knows_what_was_asked"),
+    ("routes[].redirect.status", "a_redirect_knows_what_was_asked"),
+    ("routes[].respond.status", "a_response_of_ours_keeps_the_connection"),
+    ("routes[].respond.body", "a_response_of_ours_keeps_the_connection"),
+    ("routes[].strategy", "two_routes_balance_one_upstream_differently"),
+    ("routes[].strategy.consistent_hash.key", "a_hot_key_overflows_beyond_its_load_bound"),
+    ("routes[].strategy.consistent_hash.load_bound", "a_hot_key_overflows_beyond_its_load_bound"),
+    ("routes[].retry.attempts", "a_route_may_retry_otherwise_than_its_upstream"),
+    ("routes[].retry.conditions[]", "a_route_may_retry_otherwise_than_its_upstream"),
+    ("routes[].retry.methods", "a_route_may_retry_otherwise_than_its_upstream"),
+    ("routes[].retry.budget", "a_route_may_retry_otherwise_than_its_upstream"),
+    ("routes[].timeouts.connect", "a_route_has_timeouts_of_its_own"),
+    ("routes[].timeouts.first_byte", "a_route_has_timeouts_of_its_own"),
+    ("routes[].timeouts.idle", "a_route_has_timeouts_of_its_own"),
+    ("routes[].timeouts.upgrade_idle", "a_route_has_timeouts_of_its_own"),
+    ("routes[].timeouts.request", "a_route_has_timeouts_of_its_own"),
+    ("routes[].plugins[].request_id.header", "a_request_id_has_the_name_and_the_trust_that_are_written"),
+    ("routes[].plugins[].request_id.trust", "a_request_id_has_the_name_and_the_trust_that_are_written"),
+    ("routes[].plugins[].headers.request.set.*", "plugins_act_on_the_request_and_on_the_response"),
+    ("routes[].plugins[].headers.request.add.*", "plugins_act_on_the_request_and_on_the_response"),
+    ("routes[].plugins[].headers.request.remove[]", "plugins_act_on_the_request_and_on_the_response"),
+    ("routes[].plugins[].headers.response.set.*", "plugins_act_on_the_request_and_on_the_response"),
+    ("routes[].plugins[].headers.response.add.*", "plugins_act_on_the_request_and_on_the_response"),
+    ("routes[].plugins[].headers.response.remove[]", "plugins_act_on_the_request_and_on_the_response"),
+];
+
+/// All paths below `at`; a path that leads no further is a leaf.
+fn walk(root: &Value, node: &Value, at: &str, depth: usize, found: &mut BTreeSet<String>) {
+    assert!(depth < 40, "the schema goes round in circles at {at}");
+    let mut into = |node: &Value, at: &str| walk(root, node, at, depth + 1, found);
+    if let Some(pointer) = node["$ref"].as_str() {
+        into(root.pointer(pointer.trim_start_matches('#')).unwrap(), at);
+    }
+    for choice in ["anyOf", "oneOf", "allOf"] {
+        for node in node[choice].as_array().into_iter().flatten() {
+            into(node, at);
+        }
+    }
+    let below = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+    for (key, node) in node["properties"].as_object().into_iter().flatten() {
+        into(node, &below(key));
+    }
+    if node["additionalProperties"].is_object() {
+        into(&node["additionalProperties"], &below("*"));
+    }
+    if node["items"].is_object() {
+        into(&node["items"], &format!("{at}[]"));
+    }
+    found.insert(at.to_owned());
+}
+
+/// The paths that lead no further. `host: [a, b]` and `host: a` are one key.
+fn leaves(found: &BTreeSet<String>) -> BTreeSet<String> {
+    let further = |path: &str| {
+        let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']));
+        found.iter().any(below)
+    };
+    found.iter().filter(|path| !path.is_empty() && !further(path)).cloned().collect()
+}
+
+#[test]
+fn every_key_of_the_schema_has_a_test_that_shows_its_effect() {
+    let schema = schema();
+    let mut found = BTreeSet::new();
+    walk(&schema, &schema, "", 0, &mut found);
+    let table: BTreeMap<_, _> = SHOWN_BY.iter().copied().collect();
+    let shown = |path: &str| table.contains_key(path) || table.contains_key(path.trim_end_matches("[]"));
+    let missing: Vec<_> = leaves(&found).into_iter().filter(|path| !shown(path)).collect();
+    assert!(missing.is_empty(), "no test shows the effect of {missing:#?}");
+    let gone: Vec<_> = table.keys().filter(|path| !found.contains(**path)).collect();
+    assert!(gone.is_empty(), "the schema has no {gone:#?}");
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let sources = files(&root().join("tests/it"), "rs");
+    let text: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let absent: Vec<_> = SHOWN_BY.iter().filter(|(_, test)| !text.contains(&format!("#[test]\nfn {test}()"))).collect();
+    assert!(absent.is_empty(), "{absent:#?}");
+}
