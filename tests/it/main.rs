@@ -13,7 +13,6 @@ mod check;
 mod docs;
 mod failover;
 mod forwarding;
-#[allow(dead_code, unused_imports, reason = "the tests that use every noun are being written")]
 mod harness;
 mod health;
 mod keys;

@@ -148,14 +148,6 @@ impl Client {
         self.reusable
     }
 
-    /// The local address: what the gateway sees as its peer.
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        match self.stream.get_ref() {
-            Stream::Tcp(stream) => stream.local_addr().unwrap(),
-            Stream::Unix(_) => panic!("a unix socket has no address"),
-        }
-    }
-
     pub(crate) fn get(&mut self, target: &str) -> Answer {
         self.ask(&Ask::get(target))
     }

@@ -21,11 +21,10 @@ use std::{
 
 pub(crate) use self::{
     client::{Answer, Ask, Client},
-    gateway::{Gateway, Output, Setup, headgate},
-    http::{Body, Head},
-    load::{Load, Tally},
+    gateway::{Gateway, Setup, headgate},
+    load::Load,
     node::{NodeApp, node_list, npm_ci},
-    origin::{Origin, Recorded, Reply, Wire},
+    origin::{Origin, Recorded, Reply},
     port::Port,
     samples::Samples,
 };

@@ -53,10 +53,6 @@ impl NodeApp {
         starting.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn address(&self) -> SocketAddr {
         self.listen.parse().unwrap()
     }

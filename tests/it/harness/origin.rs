@@ -24,8 +24,6 @@ pub(crate) struct Recorded {
     pub target: String,
     pub head: Head,
     pub body: Body,
-    /// Which connection of the origin it came on, counted from 0.
-    pub connection: usize,
 }
 
 impl Recorded {
@@ -124,10 +122,6 @@ impl Origin {
         (0..count).map(|index| Origin::start(&char::from(b'a' + index).to_string())).collect()
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.address()
     }
@@ -144,14 +138,13 @@ impl Origin {
                 if !locked.open {
                     return;
                 }
-                let index = locked.accepted;
                 locked.accepted += 1;
                 stream.set_nodelay(true).unwrap();
                 stream.set_write_timeout(Some(SOON)).unwrap();
                 let stream = Arc::new(stream);
                 let cut = Arc::downgrade(&stream);
                 let (name, shared) = (name.clone(), Arc::clone(&shared));
-                locked.connections.push((cut, thread::spawn(move || serve(&name, &shared, stream, index))));
+                locked.connections.push((cut, thread::spawn(move || serve(&name, &shared, stream))));
             }
         }));
     }
@@ -252,10 +245,10 @@ impl Drop for Origin {
 
 /// Serves one connection until either side is done with it. The socket closes when the last handle is dropped, which is
 /// this one: only so can it be reset.
-fn serve(name: &str, shared: &Mutex<Shared>, stream: Arc<TcpStream>, connection: usize) {
+fn serve(name: &str, shared: &Mutex<Shared>, stream: Arc<TcpStream>) {
     let mut wire = Wire { reader: BufReader::new(&stream), stream: &stream };
     loop {
-        match exchange(name, shared, &mut wire, connection) {
+        match exchange(name, shared, &mut wire) {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) if is_gone(&error) => break,
@@ -265,7 +258,7 @@ fn serve(name: &str, shared: &Mutex<Shared>, stream: Arc<TcpStream>, connection:
 }
 
 /// Reads one request and replies; false when the connection is over.
-fn exchange(name: &str, shared: &Mutex<Shared>, wire: &mut Wire<'_>, connection: usize) -> io::Result<bool> {
+fn exchange(name: &str, shared: &Mutex<Shared>, wire: &mut Wire<'_>) -> io::Result<bool> {
     let Some(head) = Head::read(&mut wire.reader)? else { return Ok(false) };
     if head.has_token("expect", "100-continue") {
         wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -274,7 +267,7 @@ fn exchange(name: &str, shared: &Mutex<Shared>, wire: &mut Wire<'_>, connection:
     let mut words = head.line.split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let keep = !head.has_token("connection", "close");
-    let request = Recorded { method, target, head, body, connection };
+    let request = Recorded { method, target, head, body };
 
     let (reply, delay) = {
         let mut shared = shared.lock().unwrap();

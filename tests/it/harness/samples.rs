@@ -28,11 +28,6 @@ impl Samples {
         self.matching(name, labels).next().is_some()
     }
 
-    /// The values that a label takes among the samples of this name.
-    pub(crate) fn label_values<'a>(&'a self, name: &'a str, label: &str) -> Vec<&'a str> {
-        self.matching(name, &[]).filter_map(|sample| sample.labels.get(label)).map(String::as_str).collect()
-    }
-
     fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a Sample> {
         self.0.iter().filter(move |sample| {
             sample.name == name
