@@ -9,7 +9,7 @@ use std::{
 use crate::harness::{files, root};
 
 /// A module, and the siblings that it may name. `server`, `cli`, `lib` and `main` may name all.
-const MAY_NAME: &[(&str, &[&str])] = &[
+pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("router", &[]),
     ("telemetry", &[]),
     ("connection", &[]),
