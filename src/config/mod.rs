@@ -3,15 +3,23 @@
 //! One file a section. serde decodes, schemars describes; defaults and units live with the types and nowhere else.
 
 mod address;
+mod expand;
 mod listener;
+mod load;
 mod problem;
 mod process;
 mod route;
 mod schema;
+mod source;
 mod telemetry;
 mod text;
+mod traps;
+mod tree;
 mod unit;
 mod upstream;
+mod validate;
+mod want;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -20,9 +28,12 @@ use serde::Deserialize;
 
 pub use address::{EndpointAddress, ListenAddress, Network, Place};
 pub use listener::{Limits, Listener, Underscores};
+pub use load::{Dependencies, LoadError, Loaded, load};
 pub use problem::{At, Problem, Severity};
 pub use process::{Admin, Process, Secret, Threads};
 pub use route::{Action, Method, PluginUse, Redirect, Respond, Route, WeightedUpstream};
+pub use schema::{key_paths, schema};
+pub use source::LocatedProblem;
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
 pub use upstream::{
@@ -52,6 +63,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The groups of servers behind the gateway, by name.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$" }))]
     pub upstreams: BTreeMap<String, Upstream>,
     /// Which requests go where. The most specific match wins; the order decides only between equals.
     #[serde(default)]
@@ -60,3 +72,6 @@ pub struct Config {
 
 /// The settings' schema of each plugin, by the plugin's name.
 pub type PluginSchemas = BTreeMap<String, schemars::Schema>;
+
+#[cfg(test)]
+pub(crate) mod tests;

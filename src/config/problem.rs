@@ -59,6 +59,10 @@ impl At {
         self.step(Step::Index(index))
     }
 
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
     fn step(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);

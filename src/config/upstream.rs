@@ -101,6 +101,7 @@ pub struct HealthCheck {
     pub http: Option<String>,
     /// `true`: to connect is enough.
     #[serde(default)]
+    #[schemars(extend("const" = true))]
     pub tcp: Option<bool>,
     /// From one check of an endpoint to the next, give or take a tenth. Default: 5s.
     #[serde(default = "interval")]
