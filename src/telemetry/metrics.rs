@@ -25,7 +25,7 @@ pub use self::{
     route::{Method, PluginMetrics, RouteMetrics},
     upstream::{
         AttemptFailure, Condition, EjectionReason, EndpointMetrics, EndpointSample, EndpointSource, ProbeResult,
-        RetryReason, SkipReason, UpstreamMetrics, Waiting,
+        RetryReason, SkipReason, Totals, UpstreamMetrics, Waiting,
     },
     value::{Family, Held, Kind, Label},
 };
@@ -487,6 +487,15 @@ mod tests {
         assert_eq!(shown(r#"requests_in_flight{upstream="node",endpoint="a:1"}"#), Some(7.0));
         drop(source);
         assert_eq!(shown(r#"endpoint_up{upstream="node",endpoint="a:1"}"#), None);
+    }
+
+    #[test]
+    fn totals_tell_an_endpoint_s_faults_from_a_client_s() {
+        let metrics = Metrics::new();
+        let endpoint = metrics.upstream("node").endpoint("a:1");
+        [200, 404, 503].into_iter().for_each(|code| endpoint.answered(code));
+        [AttemptFailure::Timeout, AttemptFailure::ClientGone].into_iter().for_each(|failure| endpoint.failed(failure));
+        assert_eq!(endpoint.totals(), Totals { attempts: 5, failures: 2 });
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl ListenerMetrics {
         &self.name
     }
 
+    /// Open connections.
+    pub fn active(&self) -> u64 {
+        self.active.value()
+    }
+
     /// Counts an accepted connection; it is active until the answer is dropped.
     pub fn connected(&self, protocol: Protocol) -> Held {
         self.accepted.increment(protocol);
@@ -56,7 +61,7 @@ impl ListenerMetrics {
     }
 
     pub(super) fn collect(&self, scrape: &mut Scrape) {
-        scrape.number(&CONNECTIONS_ACTIVE, &[&self.name], self.active.value() as f64);
+        scrape.count(&CONNECTIONS_ACTIVE, &[&self.name], self.active.value());
         for (protocol, count) in self.accepted.iter() {
             scrape.count(&CONNECTIONS_TOTAL, &[&self.name, protocol], count);
         }

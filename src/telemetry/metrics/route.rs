@@ -107,6 +107,22 @@ impl RouteMetrics {
         }
     }
 
+    /// The route's name, the label of its series.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Requests being worked on.
+    pub fn requests_in_flight(&self) -> u64 {
+        self.in_flight.value()
+    }
+
+    /// Requests that ended.
+    pub fn requests(&self) -> u64 {
+        let finished = self.methods.iter().filter_map(OnceLock::get).flat_map(|classes| classes.iter());
+        finished.map(|(_, finished)| finished.durations.count()).sum()
+    }
+
     /// The metrics of one of the route's plugins, held by the route's chain.
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.take(name, |name| PluginMetrics { name, denied: Counter::default() })
@@ -142,7 +158,7 @@ impl RouteMetrics {
 
     pub(super) fn collect(&self, scrape: &mut Scrape) {
         let route = &*self.name;
-        scrape.number(&HTTP_REQUESTS_IN_FLIGHT, &[route], self.in_flight.value() as f64);
+        scrape.count(&HTTP_REQUESTS_IN_FLIGHT, &[route], self.in_flight.value());
         scrape.count(&HTTP_REQUEST_BYTES, &[route], self.request_bytes.value());
         scrape.count(&HTTP_RESPONSE_BYTES, &[route], self.response_bytes.value());
         scrape.count(&HTTP_FOREIGN_UPGRADES, &[route], self.foreign_upgrades.value());

@@ -147,6 +147,15 @@ pub struct EndpointSample {
     pub in_flight: u64,
 }
 
+/// What an endpoint was asked and how it went, since it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Attempts that got a 5xx, or no answer while the client was still there.
+    pub failures: u64,
+}
+
 /// A request waiting for an endpoint with room. Dropping it ends and records the wait, served or not.
 #[derive(Debug)]
 #[must_use = "the wait is counted only while this is held"]
@@ -218,6 +227,11 @@ impl UpstreamMetrics {
         self.retries_skipped.increment(reason);
     }
 
+    /// Requests waiting in the queue.
+    pub fn queue_length(&self) -> u64 {
+        self.queue_length.value()
+    }
+
     /// Counts a request as waiting in the queue until the answer is dropped.
     pub fn waiting(self: &Arc<Self>) -> Waiting {
         Waiting { upstream: self.clone(), since: Instant::now(), _held: self.queue_length.hold() }
@@ -242,7 +256,7 @@ impl UpstreamMetrics {
         for (reason, count) in self.retries_skipped.iter() {
             scrape.count(&UPSTREAM_RETRIES_SKIPPED, &[&self.name, reason], count);
         }
-        scrape.number(&UPSTREAM_QUEUE_LENGTH, upstream, self.queue_length.value() as f64);
+        scrape.count(&UPSTREAM_QUEUE_LENGTH, upstream, self.queue_length.value());
         scrape.durations(&UPSTREAM_QUEUE_SECONDS, upstream, &self.queue_waits);
         scrape.count(&UPSTREAM_QUEUE_REJECTED, upstream, self.queue_rejected.value());
         for endpoint in self.endpoints.living() {
@@ -268,6 +282,21 @@ impl EndpointMetrics {
     /// Names the endpoint whose state, weight and load a scrape shows; called when a snapshot is put in place.
     pub fn read_from(&self, source: Weak<dyn EndpointSource>) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> Totals {
+        let answered = |failed: bool| {
+            let classes = self.codes.iter().filter(move |(class, _)| !failed || *class == 5);
+            classes.map(|(_, codes)| codes.count()).sum::<u64>()
+        };
+        // A client that left says nothing about the endpoint.
+        let unanswered = |at_fault: bool| {
+            let failures = AttemptFailure::ALL.iter().zip(self.failures.iter());
+            let failures = failures.filter(move |(failure, _)| !at_fault || **failure != AttemptFailure::ClientGone);
+            failures.map(|(_, (_, count))| count).sum::<u64>()
+        };
+        Totals { attempts: answered(false) + unanswered(false), failures: answered(true) + unanswered(true) }
     }
 
     /// Counts an attempt that the endpoint answered with this status.

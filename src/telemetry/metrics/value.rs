@@ -140,8 +140,8 @@ impl Gauge {
         Held(self.clone())
     }
 
-    pub(super) fn value(&self) -> i64 {
-        self.0.load(Relaxed)
+    pub(super) fn value(&self) -> u64 {
+        u64::try_from(self.0.load(Relaxed)).unwrap_or(0)
     }
 }
 
@@ -202,6 +202,10 @@ impl Durations {
         self.nanoseconds.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().map(Counter::value).sum()
+    }
+
     fn sample(&self) -> proto::Histogram {
         let mut counted = 0;
         let mut buckets = Vec::with_capacity(self.bounds.len());
@@ -228,6 +232,10 @@ impl CodeClass {
         if let Some(cell) = self.0.get(usize::from(code % 100)) {
             cell.increment();
         }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(Counter::value).sum()
     }
 
     /// The codes that were seen, and how often; `class` is this class's first digit.
@@ -296,25 +304,18 @@ impl<T> Default for Shelf<T> {
 // === impl Scrape ===
 
 impl Scrape {
-    pub(super) fn number(&mut self, family: &'static Family, labels: &[&str], value: f64) {
-        let sample = self.sample(family, labels);
-        match family.kind {
-            Kind::Gauge => {
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(value);
-                sample.set_gauge(gauge);
-            }
-            Kind::Counter | Kind::Histogram(_) => {
-                let mut counter = proto::Counter::default();
-                counter.set_value(value);
-                sample.set_counter(counter);
-            }
-        }
-    }
-
-    /// A whole number; beyond 2^53 the text format's 64-bit float rounds it.
+    /// A counter or a gauge; beyond 2^53 the text format's 64-bit float rounds it.
     pub(super) fn count(&mut self, family: &'static Family, labels: &[&str], count: u64) {
-        self.number(family, labels, count as f64);
+        let sample = self.sample(family, labels);
+        if family.kind == Kind::Gauge {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(count as f64);
+            sample.set_gauge(gauge);
+        } else {
+            let mut counter = proto::Counter::default();
+            counter.set_value(count as f64);
+            sample.set_counter(counter);
+        }
     }
 
     pub(super) fn durations(&mut self, family: &'static Family, labels: &[&str], durations: &Durations) {
