@@ -266,7 +266,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn what_comes_out_is_normal_and_stays_as_it_is(raw in "/([a./%;\\[ ]|%[0-9a-fA-F]{2}|%2[eEfF]|/\\.){0,12}") {
