@@ -4,6 +4,8 @@
 //! place and held by what it belongs to. An event is then one method call that touches atomics: no label is hashed, no
 //! string is looked up. `/metrics` reads the handles that are still held, so the series of what is gone disappear.
 
+#[cfg(test)]
+mod grafana;
 mod listener;
 mod route;
 mod upstream;
