@@ -64,7 +64,6 @@ struct State {
     due: Option<Instant>,
     cause: Cause,
     expired: Option<Cause>,
-    draining: bool,
     /// When the stream's timer wakes it, and whom to wake before that.
     armed: Option<Instant>,
     waker: Option<Waker>,
@@ -79,7 +78,6 @@ impl Deadline {
             due: after(limits.header_timeout),
             cause: Cause::Request,
             expired: None,
-            draining: false,
             armed: None,
             waker: None,
         };
@@ -135,17 +133,6 @@ impl Deadline {
         state.due = after(self.idle_timeout);
     }
 
-    /// The process stops: ends the connection where it is idle, at once or once it becomes so.
-    pub(crate) fn drain(&self) {
-        let mut state = self.state();
-        state.draining = true;
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
     pub(super) fn phase(&self) -> Phase {
         self.state().phase
     }
@@ -162,9 +149,6 @@ impl Deadline {
     pub(super) fn poll(&self, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<Late> {
         loop {
             let mut state = self.state();
-            if state.draining && state.phase == Phase::Idle {
-                return Poll::Ready(Late::Idle);
-            }
             if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 state.waker = Some(context.waker().clone());
             }

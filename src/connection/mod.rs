@@ -6,6 +6,7 @@
 //! byte now and then is never late by them; here each phase has one total.
 
 mod deadline;
+mod head;
 mod stream;
 
 use std::net::SocketAddr;

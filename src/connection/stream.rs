@@ -1,12 +1,14 @@
 //! `EdgeStream`: an accepted stream that ends late clients and over-long heads, before Pingora sees them.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -18,6 +20,7 @@ use tokio::time::Sleep;
 
 use super::Connection;
 use super::deadline::{Late, Phase};
+use super::head::HeadEnd;
 
 /// What a client gets that is too slow with its request head.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -26,6 +29,9 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length:
 const HEAD_TOO_LARGE: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
+/// How much is read at once while waiting for a request: Pingora's first buffer for a head.
+const FIRST_READ: usize = 4096;
+
 /// An accepted stream, and the [`Connection`] whose deadlines it holds.
 #[derive(Debug)]
 pub struct EdgeStream {
@@ -33,10 +39,12 @@ pub struct EdgeStream {
     connection: Arc<Connection>,
     /// One for the connection's whole life.
     timer: Option<Pin<Box<Sleep>>>,
-    /// How much of the present head was read.
+    /// What was read and not handed on yet. A request's head is handed on without what follows it, because Pingora
+    /// can't serve a request that it has read together with the one before.
+    ahead: Bytes,
+    head: HeadEnd,
+    /// How much of the present head was handed on.
     head_bytes: usize,
-    /// The first byte of the next request, come while the present one is being served.
-    held: Option<u8>,
 }
 
 // === impl EdgeStream ===
@@ -44,7 +52,8 @@ pub struct EdgeStream {
 impl EdgeStream {
     /// Holds `inner` to the deadlines of `connection`.
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
-        EdgeStream { inner, connection, timer: None, head_bytes: 0, held: None }
+        let head = HeadEnd::default();
+        EdgeStream { inner, connection, timer: None, ahead: Bytes::new(), head, head_bytes: 0 }
     }
 
     /// What the edge knows of this stream's connection.
@@ -52,24 +61,62 @@ impl EdgeStream {
         &self.connection
     }
 
+    /// Waits for the next request: true with its first byte, false when the client is gone or was silent too long.
+    /// A connection waits here and not in Pingora, whose session and future for a request take twenty times the memory.
+    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.ahead.is_empty() {
+            let mut space = [MaybeUninit::uninit(); FIRST_READ];
+            let mut buf = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.inner).poll_read(context, &mut buf) {
+                Poll::Pending => {
+                    ready!(self.connection.deadline.poll(&mut self.timer, context));
+                    return Poll::Ready(false);
+                }
+                Poll::Ready(read) if read.is_err() || buf.filled().is_empty() => return Poll::Ready(false),
+                Poll::Ready(_) => self.ahead = Bytes::copy_from_slice(buf.filled()),
+            }
+        }
+        self.connection.deadline.head_begins();
+        self.head = HeadEnd::default();
+        self.head_bytes = 0;
+        Poll::Ready(true)
+    }
+
+    /// Takes what was read ahead, or else what the client sends now.
+    fn poll_fill(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(context, buf);
+        }
+        let taken = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
+        buf.put_slice(&taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts what was read beyond `length` bytes of `buf` back.
+    fn put_back(&mut self, buf: &mut ReadBuf<'_>, length: usize) {
+        let beyond = &buf.filled()[length..];
+        if !beyond.is_empty() {
+            self.ahead = [beyond, &self.ahead].concat().into();
+            buf.set_filled(length);
+        }
+    }
+
     /// Waits for the deadline, the client being silent.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let late = ready!(self.connection.deadline.poll(&mut self.timer, context));
-        Poll::Ready(match late {
-            // An end between two requests, which Pingora takes without an error.
-            Late::Idle => Ok(()),
+        Poll::Ready(Err(match late {
             Late::Head => self.refuse(REQUEST_TIMEOUT, context),
-            Late::Request => Err(io::ErrorKind::TimedOut.into()),
-        })
+            Late::Idle | Late::Request => io::ErrorKind::TimedOut.into(),
+        }))
     }
 
     /// Answers in Pingora's place, which would close without a word. Best effort: nobody waits for a client that
     /// does not read.
-    fn refuse(&mut self, answer: &[u8], context: &mut Context<'_>) -> io::Result<()> {
+    fn refuse(&mut self, answer: &[u8], context: &mut Context<'_>) -> io::Error {
         if let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
             let _ = Pin::new(&mut self.inner).poll_flush(context);
         }
-        Err(io::ErrorKind::TimedOut.into())
+        io::ErrorKind::TimedOut.into()
     }
 }
 
@@ -77,46 +124,30 @@ impl AsyncRead for EdgeStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let phase = this.connection.deadline.phase();
-        // Pingora asks for more of a head that already has too much. Checked before the read, not after: what came
-        // with the head's end may be body.
+        // Pingora asks for more of a head that already has too much.
         if phase == Phase::Head && this.head_bytes >= this.connection.deadline.header_bytes {
-            return Poll::Ready(this.refuse(HEAD_TOO_LARGE, context));
+            return Poll::Ready(Err(this.refuse(HEAD_TOO_LARGE, context)));
         }
-        // Once a body is read, Pingora only probes, by one byte, whether the client is still there, and takes any
-        // byte for a fault or stops looking.
+        // Once a body is read, Pingora only probes, by one byte, whether the client is still there, and takes a byte
+        // for a fault: it is the next request's, and is kept for it.
         let probe = phase == Phase::Request { body_read: true } && buf.remaining() == 1;
-        if probe && this.held.is_some() {
+        if probe && !this.ahead.is_empty() {
             return this.poll_late(context);
         }
 
         let before = buf.filled().len();
-        if buf.remaining() > 0
-            && let Some(byte) = this.held.take()
-        {
-            buf.put_slice(&[byte]);
+        let Poll::Ready(read) = this.poll_fill(context, buf) else { return this.poll_late(context) };
+        let arrived = &buf.filled()[before..];
+        if probe && !arrived.is_empty() {
+            this.put_back(buf, before);
+            return this.poll_late(context);
         }
-        let read = Pin::new(&mut this.inner).poll_read(context, buf);
-        let arrived = buf.filled().len() - before;
-        if arrived == 0 {
-            return match read {
-                Poll::Pending => this.poll_late(context),
-                Poll::Ready(ended) => Poll::Ready(ended),
-            };
+        if phase == Phase::Head {
+            let length = this.head.find(arrived).unwrap_or(arrived.len());
+            this.head_bytes += length;
+            this.put_back(buf, before + length);
         }
-        match phase {
-            Phase::Idle => {
-                this.connection.deadline.head_begins();
-                this.head_bytes = arrived;
-            }
-            Phase::Head => this.head_bytes += arrived,
-            Phase::Request { .. } if probe => {
-                this.held = buf.filled().last().copied();
-                buf.set_filled(before);
-                return this.poll_late(context);
-            }
-            Phase::Request { .. } => {}
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(read)
     }
 }
 

@@ -51,16 +51,13 @@ pub struct Edge<A> {
     admission: Arc<Admission>,
 }
 
-/// Waits for the process to stop, on behalf of one connection: an idle one ends at once, a busy one after the request
-/// it is serving.
+/// The process stopping, as one idle connection sees it.
 struct Stop<'a> {
     shutdown: &'a ShutdownWatch,
-    connection: &'a Connection,
     /// `shutdown` turning true. A poll takes a lock that all connections share, so it is polled once to be woken, and
     /// then only when the value has changed.
     stopping: Pin<Box<dyn Future<Output = bool> + Send>>,
     waiting: bool,
-    over: bool,
 }
 
 #[cfg(test)]
@@ -81,41 +78,49 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let peer = client(&stream);
         let ip = peer.map(|peer| peer.ip());
         let terms = (self.terms)(self.listener, ip);
-        let Some(_admitted) = self.admission.admit(ip, terms.limits.connections_per_ip) else {
+        let Some(admitted) = self.admission.admit(ip, terms.limits.connections_per_ip) else {
             terms.metrics.refused(RefusalReason::PerAddressLimit);
             let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
             let _ = stream.shutdown().await;
             return None;
         };
-        let _connected = terms.metrics.connected(Protocol::Http1);
-
+        let counted = (admitted, terms.metrics.connected(Protocol::Http1));
         let connection = Connection::new(self.listener, peer, &terms.limits);
-        let mut stream: Stream = Box::new(EdgeStream::new(stream, Arc::clone(&connection)));
-        let mut settings: Option<HttpPersistentSettings> = None;
-        let mut stop = Stop::new(shutdown, &connection);
-        loop {
-            let mut session = ServerSession::new_http1(stream);
-            match settings {
-                Some(settings) => settings.apply_to_session(&mut session),
-                None => {
-                    // Without end for Pingora, whose timers are per read: the stream has its own.
-                    session.set_keepalive(Some(0));
-                    // Else a request that came together with the one before is dropped.
-                    session.set_pipelining_enabled(true);
-                }
-            }
-            let mut request = self.app.process_new_http(session, shutdown);
-            let served = poll_fn(|context| {
-                loop {
-                    let served = request.as_mut().poll(context);
-                    if served.is_ready() || !stop.begins(context) {
-                        return served;
-                    }
-                }
-            });
-            (stream, settings) = served.await?.consume();
-            connection.deadline.await_request();
+        let stream = Box::new(EdgeStream::new(stream, connection));
+        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
+        // In a task of its own: Pingora's has room for a TLS handshake for as long as it lives.
+        tokio::spawn(async move {
+            serve(&app, stream, &shutdown).await;
+            drop(counted);
+        });
+        None
+    }
+}
+
+/// Serves one request after the other until the client or the gateway has enough.
+async fn serve<A: HttpServerApp>(app: &Arc<A>, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+    let connection = Arc::clone(stream.connection());
+    let mut settings: Option<HttpPersistentSettings> = None;
+    let mut stop = Stop::new(shutdown);
+    loop {
+        let request = poll_fn(|context| match stream.poll_request(context) {
+            Poll::Pending if stop.stops(context) => Poll::Ready(false),
+            request => request,
+        });
+        if !request.await {
+            return;
         }
+        let mut session = ServerSession::new_http1(stream);
+        match settings {
+            Some(settings) => settings.apply_to_session(&mut session),
+            // Without end for Pingora, whose timers are per read: the stream has its own.
+            None => session.set_keepalive(Some(0)),
+        }
+        let Some(reused) = app.process_new_http(session, shutdown).await else { return };
+        let (kept, persisted) = reused.consume();
+        let Ok(kept) = kept.into_any().downcast() else { return };
+        (stream, settings) = (kept, persisted);
+        connection.deadline.await_request();
     }
 }
 
@@ -129,23 +134,18 @@ fn client(stream: &Stream) -> Option<SocketAddr> {
 // === impl Stop ===
 
 impl<'a> Stop<'a> {
-    fn new(shutdown: &'a ShutdownWatch, connection: &'a Connection) -> Self {
+    fn new(shutdown: &'a ShutdownWatch) -> Self {
         let mut own = shutdown.clone();
-        let stopping = Box::pin(async move { own.wait_for(|stops| *stops).await.is_ok() });
-        Stop { shutdown, connection, stopping, waiting: false, over: false }
+        let stopping = async move { own.wait_for(|stops| *stops).await.is_ok() };
+        Stop { shutdown, stopping: Box::pin(stopping), waiting: false }
     }
 
-    /// Whether the stop begins just now: then the connection's deadline has been told, and wants to be looked at.
-    fn begins(&mut self, context: &mut Context<'_>) -> bool {
-        if self.over || self.waiting && !self.shutdown.has_changed().unwrap_or(false) {
+    /// Whether the process stops; if not, the task is woken when it does.
+    fn stops(&mut self, context: &mut Context<'_>) -> bool {
+        if self.waiting && !self.shutdown.has_changed().unwrap_or(false) {
             return false;
         }
         self.waiting = true;
-        let Poll::Ready(stops) = self.stopping.as_mut().poll(context) else { return false };
-        self.over = true;
-        if stops {
-            self.connection.deadline.drain();
-        }
-        stops
+        self.stopping.as_mut().poll(context) == Poll::Ready(true)
     }
 }

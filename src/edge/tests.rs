@@ -12,7 +12,6 @@ use pingora::services::Service;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, duplex};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
@@ -78,7 +77,6 @@ struct Fixture {
     app: Arc<App>,
     client: DuplexStream,
     stop: watch::Sender<bool>,
-    served: JoinHandle<Option<Stream>>,
     open: Arc<OpenConnections>,
 }
 
@@ -91,14 +89,14 @@ fn terms(connections_per_ip: Option<u32>) -> TermsOf {
     })
 }
 
-fn connected() -> Fixture {
+async fn connected() -> Fixture {
     let app = Arc::new(App::default());
     let open = Arc::new(OpenConnections::default());
     let edge = Arc::new(Edge::new(0, Arc::clone(&app), terms(None), Arc::new(Admission::new(Arc::clone(&open)))));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
-    let served = tokio::spawn(async move { edge.process_new(Box::new(server), &shutdown).await });
-    Fixture { app, client, stop, served, open }
+    assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
+    Fixture { app, client, stop, open }
 }
 
 impl Fixture {
@@ -126,11 +124,11 @@ impl Fixture {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_in_has_one_total_and_gets_408() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     sleep(SECOND / 2).await;
     let begun = Instant::now();
     for byte in REQUEST {
-        if edge.client.write_all(&[*byte]).await.is_err() || edge.served.is_finished() {
+        if edge.client.write_all(&[*byte]).await.is_err() {
             break;
         }
         sleep(SECOND / 10).await;
@@ -142,16 +140,16 @@ async fn a_head_that_trickles_in_has_one_total_and_gets_408() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_says_nothing_is_closed_without_a_word() {
     let begun = Instant::now();
-    let mut edge = connected();
+    let mut edge = connected().await;
     assert_eq!(edge.rest().await, "");
     assert!((SECOND..2 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-    assert!(edge.served.await.unwrap().is_none());
+    tokio::task::yield_now().await;
     assert_eq!(edge.open.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kept_connection_may_idle_for_its_time_and_each_head_has_its_own() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     for _ in 0..3 {
         edge.send(REQUEST).await;
         assert!(edge.answer().await.starts_with("HTTP/1.1 200 "));
@@ -166,7 +164,7 @@ async fn a_kept_connection_may_idle_for_its_time_and_each_head_has_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_second_head_gets_408_too() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(REQUEST).await;
     edge.answer().await;
     edge.send(&REQUEST[..10]).await;
@@ -177,7 +175,7 @@ async fn a_slow_second_head_gets_408_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_without_end_gets_431() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(&REQUEST[..REQUEST.len() - 2]).await;
     let mut sent = 0;
     while sent < 4000 && edge.client.write_all(b"x-filler: 1\r\n").await.is_ok() {
@@ -190,7 +188,7 @@ async fn a_head_without_end_gets_431() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_with_its_head_is_not_counted_as_head() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     let mut request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n".to_vec();
     request.extend([b'x'; 5000]);
     edge.send(&request).await;
@@ -200,7 +198,7 @@ async fn a_body_that_comes_with_its_head_is_not_counted_as_head() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_of_the_proxys_ends_its_wait_for_the_client() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.app.waits.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     edge.send(REQUEST).await;
@@ -210,7 +208,7 @@ async fn a_deadline_of_the_proxys_ends_its_wait_for_the_client() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_sent_while_another_is_served_waits_its_turn_and_the_deadline_still_counts() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.app.waits.store(true, Ordering::Relaxed);
     edge.send(REQUEST).await;
     edge.app.busy.notified().await;
@@ -225,7 +223,7 @@ async fn a_request_sent_while_another_is_served_waits_its_turn_and_the_deadline_
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_come_together_are_answered_in_turn() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(&[REQUEST, REQUEST, &REQUEST[..7]].concat()).await;
     edge.answer().await;
     edge.answer().await;
@@ -235,7 +233,7 @@ async fn requests_that_come_together_are_answered_in_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_of_one_byte_is_no_next_request() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n").await;
     sleep(SECOND / 10).await;
     edge.send(b"x").await;
@@ -244,7 +242,7 @@ async fn a_body_of_one_byte_is_no_next_request() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends_when_the_process_stops() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(REQUEST).await;
     edge.answer().await;
     sleep(SECOND).await;
@@ -256,7 +254,7 @@ async fn an_idle_connection_ends_when_the_process_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_under_way_is_served_when_the_process_stops() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.app.waits.store(true, Ordering::Relaxed);
     edge.send(REQUEST).await;
     edge.app.busy.notified().await;
@@ -271,7 +269,7 @@ async fn a_request_under_way_is_served_when_the_process_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_under_way_is_served_when_the_process_stops() {
-    let mut edge = connected();
+    let mut edge = connected().await;
     edge.send(&REQUEST[..7]).await;
     sleep(SECOND / 10).await;
     edge.stop.send(true).unwrap();

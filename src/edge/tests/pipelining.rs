@@ -76,6 +76,9 @@ async fn pipeline() -> Pipeline {
             }
             let mut body = vec![0; if head.contains("content-length: 3") { 3 } else { 0 }];
             stream.read_exact(&mut body).await.unwrap();
+            if head.contains("chunked") {
+                stream.read_exact(&mut [0; 5]).await.unwrap();
+            }
             let line = head.lines().next().unwrap();
             seen.send(format!("{line} {}", String::from_utf8_lossy(&body))).unwrap();
             answers.notified().await;
@@ -89,7 +92,7 @@ async fn pipeline() -> Pipeline {
     let edge = Arc::new(Edge::new(0, proxy, terms(None), Arc::new(Admission::new(Arc::default()))));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
-    tokio::spawn(async move { edge.process_new(Box::new(server), &shutdown).await });
+    assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
     Pipeline { client, requests, answer, _stop: stop }
 }
 
@@ -141,6 +144,18 @@ async fn a_request_that_comes_while_another_is_proxied_waits_its_turn() {
     assert_eq!(pipeline.request().await, "GET /3 HTTP/1.1 ");
     pipeline.answer.notify_one();
     pipeline.read_to("\r\n\r\nGET /3").await;
+}
+
+#[tokio::test]
+async fn a_request_in_one_segment_with_a_chunked_body_is_left_unserved_and_the_one_before_answered() {
+    let mut pipeline = pipeline().await;
+    let chunked = b"POST /1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    pipeline.client.write_all(&[chunked, THIRD].concat()).await.unwrap();
+    pipeline.request().await;
+    pipeline.answer.notify_one();
+    let mut rest = String::new();
+    timeout(10 * SECOND, pipeline.client.read_to_string(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.ends_with("\r\n\r\nPOST /1"), "{rest}");
 }
 
 #[tokio::test]
