@@ -5,6 +5,7 @@
 
 mod access;
 mod bounded;
+mod gateway;
 mod status;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -20,6 +21,7 @@ use axum::{
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
+pub use self::gateway::GatewayStatus;
 pub use self::status::{EndpointStatus, ListenerStatus, ReloadStatus, RouteStatus, Status, UpstreamStatus};
 use crate::telemetry::metrics::Metrics;
 use access::Access;

@@ -4,6 +4,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,6 +16,44 @@ use axum::http::HeaderMap;
 use axum::routing::{any, get};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
+
+use super::{RUNTIME, complain};
+use crate::endpoint::Address;
+use crate::reload;
+use crate::supervisor::Work;
+use crate::telemetry::metrics::Metrics;
+
+/// Runs the gateway with an endpoint behind it for each loopback address that the file names and nobody listens on.
+pub(super) fn demo(file: &Path) -> ExitCode {
+    let read = reload::read(file, &headgate_plugins::builtin(), &Metrics::new(), None);
+    // Problems are told by `run`, which reads the file again.
+    let addresses: Vec<SocketAddr> =
+        read.iter().flat_map(|candidate| candidate.compiled.work.iter()).filter_map(loopback).collect();
+    match start_demo_endpoints(&addresses) {
+        Ok(endpoints) => {
+            let shown =
+                |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            if !endpoints.started.is_empty() {
+                complain(&format!("demo endpoints at {}", shown(&endpoints.started)));
+            }
+            if !endpoints.already_there.is_empty() {
+                complain(&format!("left alone, somebody listens there: {}", shown(&endpoints.already_there)));
+            }
+            super::run::run(file)
+        }
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            ExitCode::from(RUNTIME)
+        }
+    }
+}
+
+fn loopback(work: &Work) -> Option<SocketAddr> {
+    match work.endpoint.address {
+        Address::Tcp(address) if address.ip().is_loopback() => Some(address),
+        Address::Tcp(_) | Address::Name { .. } | Address::Unix(_) => None,
+    }
+}
 
 /// `/slow` waits no longer than this, whatever the request asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -1,1 +1,97 @@
-//! (to be written)
+//! WRITTEN -> RUNNING: turns a `Config` into a `Snapshot`. Pure: no I/O, nothing is spawned, the time is handed in.
+//!
+//! Names become `Arc`s here and are never looked up again. Every fault of meaning is found, not just the first; those of form
+//! were found by `config::load`.
+
+mod listener;
+mod route;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use headgate_plugins::Registry;
+
+use crate::config::{AccessLog, AccessLogFormat, At, Config, Problem, Severity};
+use crate::snapshot::Snapshot;
+use crate::supervisor::Work;
+use crate::telemetry::access_log;
+use crate::telemetry::metrics::Metrics;
+
+/// What the file is compiled with and against.
+pub struct Inputs<'a> {
+    /// The plugins there are.
+    pub registry: &'a Registry,
+    /// Where metric handles come from.
+    pub metrics: &'a Metrics,
+    /// What runs now: its endpoints' live state and its unchanged plugins are taken over.
+    pub previous: Option<&'a Snapshot>,
+    /// The present.
+    pub now: Instant,
+}
+
+/// The configuration, ready to run.
+pub struct Compiled {
+    /// What serves requests.
+    pub snapshot: Snapshot,
+    /// What is to be done in the background while it serves.
+    pub work: Arc<[Work]>,
+    /// The access log that it asks for.
+    pub access_log: Option<access_log::Settings>,
+    /// Idle connections that may be kept to all endpoints together.
+    pub idle_connections: usize,
+    /// What is surely not meant, but stops nothing.
+    pub warnings: Vec<Problem>,
+}
+
+/// Compiles a configuration.
+///
+/// # Errors
+/// All problems that stop it, together with the warnings.
+pub fn compile(config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<Problem>> {
+    let mut problems = Vec::new();
+    listener::check_admin(&config.admin, &config.listeners, &mut problems);
+    let access_log = config.telemetry.access_log.and_then(|written| compile_access_log(&written, &mut problems));
+    let listeners = listener::compile(&config.listeners, inputs.metrics, &mut problems);
+    let mut drafts = upstream::Drafts::new(config.upstreams, inputs, &mut problems);
+    let routes = route::compile(config.routes, &config.listeners, &mut drafts, inputs, &mut problems);
+    let idle_connections = drafts.idle_connections();
+    let (upstreams, work) = drafts.finish(&mut problems);
+    let (router, routes) = route::assemble(routes, &upstreams, inputs, &mut problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    let generation = inputs.previous.map_or(1, |previous| previous.generation + 1);
+    let snapshot = Snapshot { generation, router, routes, upstreams, listeners };
+    Ok(Compiled { snapshot, work, access_log, idle_connections, warnings: problems })
+}
+
+fn compile_access_log(written: &AccessLog, problems: &mut Vec<Problem>) -> Option<access_log::Settings> {
+    let format = match &written.format {
+        AccessLogFormat::Json => access_log::Format::Json,
+        AccessLogFormat::Combined => access_log::Format::Combined,
+        AccessLogFormat::Template(text) => match access_log::Template::parse(text) {
+            Ok(template) => access_log::Format::Template(template),
+            Err(problem) => {
+                let at = At::root().key("telemetry").key("access_log").key("format");
+                problems.push(Problem::error(at, problem.message).hint(problem.hint));
+                return None;
+            }
+        },
+    };
+    let destination = access_log::Destination::parse(&written.path.to_string_lossy());
+    Some(access_log::Settings { destination, format })
+}
+
+/// The name among `known` that was surely meant, as a hint; else the names there are.
+fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    let distance = |name: &str| strsim::damerau_levenshtein(written, name);
+    let close = known.iter().map(|name| (distance(name), *name)).min();
+    match close.filter(|(distance, name)| *distance <= name.len().max(written.len()).div_ceil(3)) {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None if known.is_empty() => "there is none".to_owned(),
+        None => format!("there is `{}`", known.join("`, `")),
+    }
+}

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderValue;
+
 pub use latency::Latency;
 pub use state::EndpointState;
 
@@ -48,18 +50,6 @@ pub enum Target<'a> {
     Unix(&'a Path),
 }
 
-/// The Host header that an endpoint sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum HostHeader {
-    /// What the client sent.
-    #[default]
-    Keep,
-    /// The endpoint's own address.
-    Endpoint,
-    /// Always this.
-    Literal(String),
-}
-
 /// One server of an upstream.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -73,8 +63,8 @@ pub struct Endpoint {
     pub backup: bool,
     /// The most requests in flight to it.
     pub max_connections: Option<u32>,
-    /// The Host that it sees.
-    pub host_header: HostHeader,
+    /// The Host that it sees; none: the client's.
+    pub host_header: Option<HeaderValue>,
     /// What has been learned of it; outlives reloads.
     pub state: Arc<EndpointState>,
     /// What is counted of it.
@@ -94,8 +84,8 @@ pub struct EndpointSettings {
     pub backup: bool,
     /// The most requests in flight to it.
     pub max_connections: Option<u32>,
-    /// The Host that it sees.
-    pub host_header: HostHeader,
+    /// The Host that it sees; none: the client's.
+    pub host_header: Option<HeaderValue>,
 }
 
 // === impl EndpointId ===
@@ -109,6 +99,11 @@ impl EndpointId {
     /// As written in the file.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The shared text, for those who keep it beyond the endpoint.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use crate::endpoint::{Address, Endpoint, EndpointId, EndpointSettings, EndpointState, HostHeader};
+    use crate::endpoint::{Address, Endpoint, EndpointId, EndpointSettings, EndpointState};
     use crate::telemetry::metrics::Metrics;
 
     /// An endpoint that is written `host:port` or `unix:/path`; a name resolves to `addresses`.
@@ -32,7 +32,7 @@ pub(crate) mod tests {
         let state = Arc::new(EndpointState::new(&address, false, now));
         state.set_addresses(addresses.to_vec(), now);
         let id = EndpointId::new(written);
-        let host_header = HostHeader::Keep;
+        let host_header = None;
         let metrics = Metrics::new().upstream("app").endpoint(written);
         let (weight, backup, max_connections) = (1, false, None);
         Endpoint::new(EndpointSettings { id, address, weight, backup, max_connections, host_header }, state, metrics)

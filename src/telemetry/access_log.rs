@@ -20,7 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::format::{rfc3339, write_json_text};
+pub use self::format::rfc3339;
+pub(super) use self::format::write_json_text;
 pub use self::{
     format::{Format, Template, TemplateProblem},
     summary::Summary,

@@ -20,6 +20,7 @@ pub use lease::{Lease, Outcome, Tried};
 use crate::endpoint::{Endpoint, EndpointId, EndpointSettings, EndpointState};
 use crate::health::outlier::{self, Outlier};
 use crate::strategy::{self, Candidates, EndpointSet, Strategy};
+pub use crate::strategy::{hash_address, hash_key};
 use crate::telemetry::metrics::{AttemptFailure, EjectionReason, EndpointSource, UpstreamMetrics};
 use queue::Queue;
 

@@ -211,7 +211,7 @@ pub(in crate::telemetry) fn write_json_text(text: &str, line: &mut Vec<u8>) {
 }
 
 /// A moment in UTC with milliseconds.
-pub(in crate::telemetry) fn rfc3339(time: SystemTime) -> impl fmt::Display {
+pub fn rfc3339(time: SystemTime) -> impl fmt::Display {
     timestamp(time).strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
 }
 

@@ -1,0 +1,42 @@
+//! `headgate check`: what `run` does with the file before it serves, and no more.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{CONFIGURATION, complain, print};
+use crate::reload;
+use crate::telemetry::metrics::{Metrics, SeriesEstimate};
+
+/// Prints every problem of the file, or what it makes.
+pub(super) fn check(file: &Path) -> ExitCode {
+    let metrics = Metrics::new();
+    match reload::read(file, &headgate_plugins::builtin(), &metrics, None) {
+        Ok(candidate) => {
+            candidate.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
+            let snapshot = &candidate.compiled.snapshot;
+            let (listeners, routes, upstreams) =
+                (snapshot.listeners.len(), snapshot.routes.len(), snapshot.upstreams.len());
+            let endpoints = candidate.compiled.work.len();
+            let series = SeriesEstimate::of(listeners, routes, upstreams, endpoints);
+            print(&format!(
+                "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",
+                file.display(),
+                count(listeners, "listener"),
+                count(routes, "route"),
+                count(upstreams, "upstream"),
+                count(endpoints, "endpoint"),
+                series.at_rest,
+                series.in_use
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(refused) => {
+            complain(&refused.to_string());
+            ExitCode::from(CONFIGURATION)
+        }
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

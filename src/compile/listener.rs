@@ -1,0 +1,102 @@
+//! `listeners` and `admin`: which addresses, and what holds for their connections.
+
+use std::collections::HashMap;
+
+use crate::config::{Admin, At, ListenAddress, Listener as Written, Problem, Underscores as WrittenUnderscores};
+use crate::connection::Limits;
+use crate::snapshot::{Listener, Underscores};
+use crate::telemetry::metrics::Metrics;
+
+/// A listener's name: its own, or its address.
+pub(super) fn name(written: &Written) -> String {
+    written.name.clone().unwrap_or_else(|| written.address.to_string())
+}
+
+pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec<Problem>) -> Vec<Listener> {
+    let at = At::root().key("listeners");
+    let mut names = HashMap::new();
+    let mut addresses = HashMap::new();
+    for (index, listener) in written.iter().enumerate() {
+        let at = at.index(index);
+        // Port 0 is another port each time.
+        let any_port = matches!(listener.address, ListenAddress::Tcp(address) if address.port() == 0);
+        if !any_port && addresses.insert(listener.address.to_string(), index).is_some() {
+            problems.push(Problem::error(
+                at.key("address"),
+                format!("two listeners have the address `{}`", listener.address),
+            ));
+        } else if names.insert(name(listener), index).is_some() && !(any_port && listener.name.is_none()) {
+            problems.push(Problem::error(at.key("name"), format!("two listeners have the name `{}`", name(listener))));
+        }
+    }
+    written.iter().map(|listener| compile_one(listener, metrics)).collect()
+}
+
+fn compile_one(written: &Written, metrics: &Metrics) -> Listener {
+    let name = name(written);
+    let limits = &written.limits;
+    Listener {
+        metrics: metrics.listener(&name),
+        name: name.into(),
+        limits: Limits {
+            header_bytes: usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX),
+            header_timeout: limits.header_timeout.0,
+            idle_timeout: limits.idle_timeout.0,
+            connections_per_ip: limits.connections_per_ip.0,
+        },
+        max_headers: usize::from(limits.headers),
+        max_body: limits.body.0.map(|size| size.0),
+        trusted_proxies: written.trusted_proxies.iter().map(|network| network.0).collect(),
+        underscores: match written.underscores {
+            WrittenUnderscores::Drop => Underscores::Drop,
+            WrittenUnderscores::Refuse => Underscores::Refuse,
+            WrittenUnderscores::Keep => Underscores::Keep,
+        },
+    }
+}
+
+/// The admin listener tells a lot: off loopback it needs a token.
+pub(super) fn check_admin(admin: &Admin, listeners: &[Written], problems: &mut Vec<Problem>) {
+    let at = At::root().key("admin");
+    if let ListenAddress::Tcp(address) = &admin.address
+        && !address.ip().is_loopback()
+        && admin.token.is_none()
+    {
+        problems.push(
+            Problem::error(
+                at.key("address"),
+                format!("the admin listener at `{address}` can be reached from outside, so it needs a token"),
+            )
+            .hint("write `token: ${ADMIN_TOKEN}`, or an address on 127.0.0.1"),
+        );
+    }
+    if admin.token.as_ref().is_some_and(|token| token.0.trim().len() < SHORTEST_TOKEN) {
+        let message = format!("the admin token is shorter than {SHORTEST_TOKEN} characters: it can be guessed");
+        problems.push(Problem::error(at.key("token"), message).hint("make one with `openssl rand -hex 16`"));
+    }
+    let port = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) if address.port() != 0 => Some(address.port()),
+        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
+    };
+    for (index, listener) in listeners.iter().enumerate() {
+        let same_port = port(&listener.address).is_some_and(|number| port(&admin.address) == Some(number));
+        if listener.address == admin.address || (same_port && overlap(&listener.address, &admin.address)) {
+            let at = At::root().key("listeners").index(index).key("address");
+            let message = format!("`{}` is the admin listener's address too", listener.address);
+            problems.push(Problem::error(at, message).hint("give one of them another port"));
+        }
+    }
+}
+
+/// Whether one of two addresses of the same port takes in the other.
+fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
+        }
+        (ListenAddress::Tcp(_) | ListenAddress::Unix(_), _) => false,
+    }
+}
+
+/// 16 characters of hexadecimal are 64 bits.
+const SHORTEST_TOKEN: usize = 16;

@@ -1,0 +1,166 @@
+//! From a request head to what is done with it: strictness, normal form, client, route, plugins, limits.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use headgate_plugins::Hooks;
+use http::Uri;
+use http::header::{CONTENT_LENGTH, HOST};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::answer;
+use super::context::RequestContext;
+use super::failure::Failure;
+use super::headers::ClientAddress;
+use super::key::{Keyed, key};
+use super::strictness::{self, Violation};
+use crate::connection::Connection;
+use crate::route::{Action, Route, Target};
+use crate::router::{RequestHead, host, path};
+use crate::snapshot::Snapshot;
+
+/// The first hook of a request: ties it to its connection and sets what Pingora shall enforce.
+pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
+    let downstream = session.as_downstream_mut();
+    ctx.connection = Connection::of(downstream).cloned();
+    if let Some(connection) = &ctx.connection {
+        connection.deadline.request_begins();
+        if downstream.is_body_empty() {
+            connection.deadline.body_read();
+        }
+    }
+    ctx.request_complete = downstream.is_body_empty();
+}
+
+/// Judges the request and finds its route.
+///
+/// # Errors
+/// Why it is answered with a failure instead.
+pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<Arc<Route>, Failure> {
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let listener = ctx.listener(&snapshot).ok_or(Failure::Internal)?;
+    let raw = (!session.is_http2()).then(|| session.to_h1_raw());
+    let request = session.req_header_mut();
+    ctx.target = String::from_utf8_lossy(request.raw_path()).into();
+    strictness::check(request, raw.as_deref(), listener.underscores).map_err(Failure::Refused)?;
+    if request.headers.len() > listener.max_headers {
+        return Err(Failure::TooManyHeaders);
+    }
+    let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());
+    ctx.client = ClientAddress::find(peer, &request.headers, &listener.trusted_proxies);
+    ctx.host_header = request.headers.get(HOST).cloned();
+    if let Some(header) = &ctx.host_header {
+        let written = header.to_str().map_err(|_| Failure::Refused(Violation::BadHost))?;
+        ctx.host = host::normalise(written).map_err(|_| Failure::Refused(Violation::BadHost))?.into();
+    }
+    normalise_target(request)?;
+    let head = RequestHead {
+        listener: ctx.listener_index(),
+        host: &ctx.host,
+        path: request.uri.path(),
+        query: request.uri.query(),
+        method: &request.method,
+        headers: &request.headers,
+    };
+    let route = snapshot.router.find(&head).cloned().ok_or(Failure::NoRoute)?;
+    ctx.route_load = Some(route.metrics.in_flight());
+    let length = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if listener.max_body.zip(length).is_some_and(|(most, length)| length > most) {
+        ctx.route = Some(route);
+        return Err(Failure::BodyTooLarge);
+    }
+    Ok(route)
+}
+
+/// Rewrites the target to origin form with the path's one normal form, so that what was judged is what is forwarded.
+fn normalise_target(request: &mut RequestHeader) -> Result<(), Failure> {
+    let raw = request.raw_path();
+    // `#` never belongs into a request target (RFC 9112 section 3.2), and parsers disagree on what it does there.
+    if !raw.is_ascii() || raw.contains(&b'#') {
+        return Err(Failure::Refused(Violation::BadPath));
+    }
+    let origin_form = raw.starts_with(b"/");
+    if !origin_form && request.uri.authority().is_none() {
+        return Err(Failure::Refused(Violation::TargetForm));
+    }
+    let normal = path::normalise(request.uri.path()).map_err(|_| Failure::Refused(Violation::BadPath))?;
+    if origin_form && matches!(normal, Cow::Borrowed(_)) {
+        return Ok(());
+    }
+    let target = match request.uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal.into_owned(),
+    };
+    let target: Uri = target.parse().map_err(|_| Failure::Refused(Violation::BadPath))?;
+    request.set_uri(target);
+    Ok(())
+}
+
+/// Runs the route's plugins on the request. Returns whether one of them answered.
+///
+/// # Errors
+/// When a plugin failed.
+pub(super) async fn run_plugins(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &Route,
+) -> pingora::Result<bool> {
+    if !route.chain.wants(Hooks::REQUEST) {
+        return Ok(false);
+    }
+    let snapshot: Arc<Snapshot> = Arc::clone(&ctx.snapshot);
+    let request = session.req_header_mut();
+    let uri = request.uri.clone();
+    let mut exchange = ctx.exchange(route, &snapshot, request, uri.path());
+    match route.chain.on_request(&mut exchange).await {
+        Ok(None) => Ok(false),
+        Ok(Some(answer)) => {
+            route.metrics.plugin(answer.plugin).denied();
+            answer::plugin(session, ctx, answer.response).await?;
+            Ok(true)
+        }
+        Err(fault) => {
+            log::error!("plugin {} failed on a request of route {}: {}", fault.plugin, route.name, fault.error);
+            answer::failure(session, ctx, Failure::Plugin).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Does what the route says. Returns whether the request is answered; otherwise an endpoint is to be asked.
+///
+/// # Errors
+/// When the client can't be written to.
+pub(super) async fn act(session: &mut Session, ctx: &mut RequestContext, route: &Route) -> pingora::Result<bool> {
+    match &route.action {
+        Action::Redirect(redirect) => answer::redirect(session, ctx, redirect).await?,
+        Action::Respond(respond) => answer::respond(session, ctx, respond).await?,
+        Action::Proxy(targets) => {
+            ctx.chosen = Target::choose(targets, fastrand::u64(..));
+            aim(session, ctx);
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Prepares the request for its upstream: what it is hashed by, and how long it may take.
+fn aim(session: &mut Session, ctx: &mut RequestContext) {
+    let Some(target) = ctx.target() else { return };
+    let timeouts = target.timeouts;
+    let request = session.req_header();
+    let keyed = Keyed {
+        client: ctx.client.client,
+        headers: &request.headers,
+        host: &ctx.host,
+        path: request.uri.path(),
+        query: request.uri.query(),
+    };
+    let key = target.key.as_ref().and_then(|source| key(source, &keyed));
+    target.budget().deposit();
+    ctx.key = key;
+    ctx.deadline = timeouts.request.and_then(|within| ctx.started.checked_add(within));
+    session.set_read_timeout(Some(timeouts.idle));
+    session.set_write_timeout(Some(timeouts.idle));
+}

@@ -1,0 +1,103 @@
+//! Answers that headgate makes itself: failures, redirects, fixed responses, and what plugins say.
+
+use bytes::Bytes;
+use headgate_plugins::{Hooks, Response};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{Method, StatusCode};
+use pingora::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::context::{RequestContext, SCHEME};
+use super::failure::Failure;
+use crate::route::{Redirect, RedirectFrom, Respond};
+
+/// Answers with a failure. Writes nothing where the client is gone or already has a part of an answer.
+///
+/// # Errors
+/// When the client can't be written to.
+pub(super) async fn failure(session: &mut Session, ctx: &mut RequestContext, failure: Failure) -> Result<()> {
+    ctx.failure = Some(failure);
+    if failure == Failure::ClientGone || session.response_written().is_some() {
+        return Ok(());
+    }
+    let (kind, body) = failure.body(&session.req_header().headers);
+    let mut head = ResponseHeader::build(failure.status(), Some(4))?;
+    head.insert_header(CONTENT_TYPE, kind)?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    if let Some(seconds) = failure.retry_after() {
+        head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if failure.ends_connection() {
+        session.set_keepalive(None);
+    }
+    send(session, ctx, head, body).await
+}
+
+/// Answers with a redirect.
+///
+/// # Errors
+/// When the client can't be written to.
+pub(super) async fn redirect(session: &mut Session, ctx: &mut RequestContext, redirect: &Redirect) -> Result<()> {
+    let uri = &session.req_header().uri;
+    let from = RedirectFrom { scheme: SCHEME, host: &ctx.host, path: uri.path(), query: uri.query() };
+    let location = redirect.location(&from);
+    let mut head = ResponseHeader::build(redirect.status, Some(2))?;
+    head.insert_header(LOCATION, location)?;
+    send(session, ctx, head, Bytes::new()).await
+}
+
+/// Answers from the file.
+///
+/// # Errors
+/// When the client can't be written to.
+pub(super) async fn respond(session: &mut Session, ctx: &mut RequestContext, respond: &Respond) -> Result<()> {
+    let mut head = ResponseHeader::build(respond.status, Some(2))?;
+    if !respond.body.is_empty() {
+        head.insert_header(CONTENT_TYPE, respond.content_type.clone())?;
+    }
+    send(session, ctx, head, respond.body.clone()).await
+}
+
+/// Answers with what a plugin said.
+///
+/// # Errors
+/// When the client can't be written to.
+pub(super) async fn plugin(session: &mut Session, ctx: &mut RequestContext, response: Response) -> Result<()> {
+    let (parts, body) = response.into_parts();
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    send(session, ctx, head, body).await
+}
+
+/// Writes a whole answer; the route's plugins see its head as they see any other.
+async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: ResponseHeader, body: Bytes) -> Result<()> {
+    let without_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !without_body {
+        head.insert_header(CONTENT_LENGTH, body.len())?;
+    }
+    on_response(session, ctx, &mut head);
+    let body_follows = !without_body && !body.is_empty() && session.req_header().method != Method::HEAD;
+    ctx.response_started = true;
+    session.write_response_header(Box::new(head), !body_follows).await?;
+    if body_follows {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Lets the route's plugins change a head on its way to the client.
+///
+/// A plugin that fails here can't take back an answer that is already made: it is logged, and the answer goes as it is.
+pub(super) fn on_response(session: &mut Session, ctx: &mut RequestContext, head: &mut ResponseHeader) {
+    let Some(route) = ctx.route.clone().filter(|route| route.chain.wants(Hooks::RESPONSE)) else { return };
+    let snapshot = std::sync::Arc::clone(&ctx.snapshot);
+    let request = session.req_header_mut();
+    let path = request.uri.clone();
+    let mut exchange = ctx.exchange(&route, &snapshot, request, path.path());
+    if let Err(fault) = route.chain.on_response(&mut exchange, head) {
+        log::error!("plugin {} failed on a response of route {}: {}", fault.plugin, route.name, fault.error);
+    }
+}

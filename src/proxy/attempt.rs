@@ -1,0 +1,229 @@
+//! One try after the other: which endpoint, what its end means, and whether there is another.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, RetryType};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::context::{Attempt, RequestContext};
+use super::failure::Failure;
+use super::peer::peer;
+use super::retry::{Attempted, Cause, Verdict, judge};
+use crate::route::Target;
+use crate::telemetry::metrics::AttemptFailure;
+use crate::telemetry::metrics::SkipReason;
+use crate::upstream::{Ask, Lease, Outcome, Refusal};
+
+/// Stale kept connections that one request may meet before their end counts as the endpoint's failure.
+const MAX_STALE: u32 = 3;
+
+/// Chooses an endpoint, waiting for room where the upstream has a queue, and begins an attempt on it.
+///
+/// # Errors
+/// Why no endpoint can be asked: how the last one failed, where one was.
+pub(super) async fn begin(ctx: &mut RequestContext) -> Result<HttpPeer, Failure> {
+    let lease = match ctx.next.take() {
+        Some(lease) => lease,
+        None => lease(ctx).await?,
+    };
+    let target = ctx.target().ok_or(Failure::Internal)?;
+    let peer = peer(&lease, target, ctx)?;
+    ctx.endpoint = Some(Arc::clone(lease.endpoint()));
+    let now = Instant::now();
+    ctx.attempt = Some(Attempt { lease, started: now, sent: now });
+    ctx.first_byte = None;
+    Ok(peer)
+}
+
+async fn lease(ctx: &RequestContext) -> Result<Lease, Failure> {
+    let target = ctx.target().ok_or(Failure::Internal)?;
+    let ask = ask(ctx, target);
+    let found = match target.upstream.lease(&ask, Instant::now(), fastrand::u64(..)) {
+        Err(Refusal::Full) => {
+            let waiting = target.upstream.wait(&ask);
+            match ctx.remaining(Instant::now()) {
+                Some(left) => tokio::time::timeout(left, waiting).await.map_err(|_| Failure::RequestTimeout)?,
+                None => waiting.await,
+            }
+        }
+        found => found,
+    };
+    found.map_err(|refusal| match refusal {
+        Refusal::NoEndpoint => ctx.last_failure.unwrap_or(Failure::NoEndpoint),
+        Refusal::Full | Refusal::QueueFull => Failure::Overloaded,
+        Refusal::QueueTimeout => Failure::QueueTimeout,
+    })
+}
+
+fn ask<'a>(ctx: &'a RequestContext, target: &Target) -> Ask<'a> {
+    Ask { by: target.strategy, key: ctx.key, preferred: None, tried: &ctx.tried }
+}
+
+/// A connection to the endpoint exists: from now on something may have been sent.
+pub(super) fn connected(ctx: &mut RequestContext, reused: bool) {
+    ctx.attempts += 1;
+    let Some(attempt) = &mut ctx.attempt else { return };
+    attempt.sent = Instant::now();
+    let took = attempt.sent.saturating_duration_since(attempt.started);
+    ctx.connect = (!reused).then_some(took);
+    if let Some(target) = ctx.target() {
+        match reused {
+            true => target.upstream.metrics().connection_reused(),
+            false => target.upstream.metrics().connection_opened(took),
+        }
+    }
+    ctx.progressed();
+}
+
+/// No connection came about. Returns whether another endpoint, or another address of this one, is tried.
+pub(super) fn not_connected(session: &Session, ctx: &mut RequestContext, error: &Error) -> bool {
+    let failure = match Failure::from_pingora(error) {
+        Failure::ConnectTimeout => Failure::ConnectTimeout,
+        _ => Failure::ConnectError,
+    };
+    if let Some(mut attempt) = ctx.attempt.take() {
+        attempt.lease.observe(outcome(failure), None, Instant::now());
+        ctx.tried.refused(&attempt.lease);
+        ctx.last_attempt = Some(attempt.started.elapsed());
+    }
+    ctx.last_failure = Some(failure);
+    ctx.failure = Some(failure);
+    another(session, ctx, Cause::ConnectError)
+}
+
+/// The endpoint's final head has come. Returns whether it is dropped for another attempt.
+pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &ResponseHeader) -> bool {
+    let status = head.status.as_u16();
+    if let Some(attempt) = &mut ctx.attempt {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(attempt.sent);
+        attempt.lease.observe(Outcome::Answered(status), Some(took), now);
+        ctx.first_byte = Some(took);
+        ctx.tried.insert(&attempt.lease);
+    }
+    if head.status.is_server_error() && another(session, ctx, Cause::Status(status)) {
+        end(ctx);
+        return true;
+    }
+    ctx.response_started = true;
+    ctx.upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if ctx.upgraded || is_event_stream(head) {
+        ctx.deadline = None;
+    }
+    ctx.progressed();
+    false
+}
+
+/// The connection to the endpoint, or the client's, ended badly. Returns whether another attempt is made.
+pub(super) fn broken(session: &Session, ctx: &mut RequestContext, error: &Error, reused: bool) -> bool {
+    let failure = ctx.classify(error);
+    if !ctx.response_started && is_stale(session, ctx, error, reused) {
+        // The endpoint closed a kept connection just as we took it: it has not seen the request.
+        ctx.attempts -= 1;
+        ctx.stale += 1;
+        ctx.attempt = None;
+        return true;
+    }
+    if let Some(attempt) = &mut ctx.attempt {
+        // Counts only where no answer had begun: what becomes of a body says nothing of the endpoint's fitness.
+        attempt.lease.observe(outcome(failure), None, Instant::now());
+        ctx.tried.insert(&attempt.lease);
+    }
+    end(ctx);
+    ctx.last_failure = Some(failure);
+    ctx.failure = Some(failure);
+    let broke = matches!(failure, Failure::UpstreamReset | Failure::UpstreamProtocol);
+    broke && !ctx.response_started && another(session, ctx, Cause::Reset)
+}
+
+/// Ends the attempt under way: its endpoint has one request less.
+pub(super) fn end(ctx: &mut RequestContext) {
+    if let Some(attempt) = ctx.attempt.take() {
+        ctx.last_attempt = Some(attempt.started.elapsed());
+    }
+}
+
+/// What an upstream learns from a failure. A client that is gone, or at fault, says nothing of the endpoint.
+fn outcome(failure: Failure) -> Outcome {
+    use Failure as F;
+    Outcome::Failed(match failure {
+        F::ConnectError => AttemptFailure::ConnectError,
+        F::ConnectTimeout | F::FirstByteTimeout | F::IdleTimeout | F::RequestTimeout => AttemptFailure::Timeout,
+        F::UpstreamReset | F::UpstreamProtocol => AttemptFailure::Reset,
+        F::Refused(_)
+        | F::TooManyHeaders
+        | F::BodyTooLarge
+        | F::ClientTimeout
+        | F::ClientProtocol
+        | F::ClientGone
+        | F::NoRoute
+        | F::NoEndpoint
+        | F::Overloaded
+        | F::QueueTimeout
+        | F::Plugin
+        | F::Internal => AttemptFailure::ClientGone,
+    })
+}
+
+/// Whether the error is that of a kept connection which its endpoint had closed already.
+fn is_stale(session: &Session, ctx: &RequestContext, error: &Error, reused: bool) -> bool {
+    let request = session.req_header();
+    reused
+        && matches!(error.retry, RetryType::ReusedOnly)
+        && ctx.stale < MAX_STALE
+        && request.method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+}
+
+/// Looks for another endpoint, and keeps its lease for the next attempt.
+fn another(session: &Session, ctx: &mut RequestContext, cause: Cause) -> bool {
+    let Some(route) = ctx.route.clone() else { return false };
+    let Some(target) = route.target(ctx.chosen) else { return false };
+    let request = session.req_header();
+    let attempted = Attempted {
+        cause,
+        attempts: ctx.attempts,
+        method: &request.method,
+        body_lost: session.as_ref().retry_buffer_truncated(),
+        deadline: ctx.deadline,
+        now: Instant::now(),
+    };
+    let found = match judge(&target.retry, &attempted) {
+        Verdict::Retry => find_another(ctx, target, cause),
+        Verdict::NotNamed => return false,
+        Verdict::Skip(reason) => Err(reason),
+    };
+    match found {
+        Ok(next) => {
+            target.upstream.metrics().retried(cause.reason());
+            ctx.retry = Some(cause.reason());
+            ctx.next = next;
+            true
+        }
+        Err(reason) => {
+            target.upstream.metrics().retry_skipped(reason);
+            ctx.retry_skipped = Some(reason);
+            false
+        }
+    }
+}
+
+/// The lease of an endpoint that this request has not tried. None where all of those are full and the request may queue.
+fn find_another(ctx: &RequestContext, target: &Target, cause: Cause) -> Result<Option<Lease>, SkipReason> {
+    let nothing_sent = cause == Cause::ConnectError;
+    match target.upstream.lease(&ask(ctx, target), Instant::now(), fastrand::u64(..)) {
+        Ok(_) if !nothing_sent && !target.budget().try_spend() => Err(SkipReason::Budget),
+        Ok(lease) => Ok(Some(lease)),
+        Err(Refusal::Full) if nothing_sent => Ok(None),
+        Err(_) => Err(SkipReason::NoEndpoint),
+    }
+}
+
+fn is_event_stream(head: &ResponseHeader) -> bool {
+    let kind = head.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream")
+}

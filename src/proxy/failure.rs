@@ -1,0 +1,259 @@
+//! `Failure` -> status, reason, body. The only place where a status is chosen.
+//!
+//! Every answer that headgate makes itself because something went wrong passes here, whichever part found the fault.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ACCEPT, HeaderMap};
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::strictness::Violation;
+
+/// Why we answer a request ourselves, or can't answer it at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The request head breaks a rule of HTTP that we hold.
+    Refused(Violation),
+    /// The request head has more fields than the listener allows.
+    TooManyHeaders,
+    /// The request body is larger than the listener allows.
+    BodyTooLarge,
+    /// The client stopped sending in the middle of its request.
+    ClientTimeout,
+    /// The client sent a body that is not framed rightly.
+    ClientProtocol,
+    /// The client went away before its answer was complete.
+    ClientGone,
+    /// No route matches.
+    NoRoute,
+    /// No endpoint of the upstream is fit to be asked.
+    NoEndpoint,
+    /// Every endpoint is at its `max_connections`, and there is no queue or it is full.
+    Overloaded,
+    /// The request waited in the queue as long as `queue.timeout` allows.
+    QueueTimeout,
+    /// No connection to any endpoint could be made.
+    ConnectError,
+    /// An endpoint did not accept the connection within `timeouts.connect`.
+    ConnectTimeout,
+    /// The endpoint closed or reset the connection before its answer was complete.
+    UpstreamReset,
+    /// The endpoint's answer is not valid HTTP.
+    UpstreamProtocol,
+    /// The endpoint did not begin its answer within `timeouts.first_byte`.
+    FirstByteTimeout,
+    /// The endpoint, or an upgraded connection, was silent for `timeouts.idle` or `timeouts.upgrade_idle`.
+    IdleTimeout,
+    /// The whole request took longer than `timeouts.request`.
+    RequestTimeout,
+    /// A plugin failed.
+    Plugin,
+    /// A fault of our own.
+    Internal,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The status that the client is told, or that the log records where nobody can be told any more (499).
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Refused(Violation::Method) => 405,
+            Self::Refused(_) | Self::ClientProtocol => 400,
+            Self::NoRoute => 404,
+            Self::ClientTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::TooManyHeaders => 431,
+            Self::ClientGone => 499,
+            Self::Plugin | Self::Internal => 500,
+            Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
+            Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => 503,
+            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => 504,
+        }
+    }
+
+    /// The word for logs and labels.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::BodyTooLarge => "body_too_large",
+            Self::ClientTimeout => "client_timeout",
+            Self::ClientProtocol => "client_protocol",
+            Self::ClientGone => "client_gone",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Overloaded => "overloaded",
+            Self::QueueTimeout => "queue_timeout",
+            Self::ConnectError => "connect_error",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::Plugin => "plugin",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// What the client may know: the rule it broke, or nothing about what stands behind us.
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Refused(violation) => violation.sentence(),
+            Self::TooManyHeaders => "the request has too many headers",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::ClientTimeout => "the request did not arrive in time",
+            Self::ClientProtocol => "the request body is not valid",
+            Self::ClientGone => "",
+            Self::NoRoute => "no such page",
+            Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => "no server is free to answer, try again",
+            Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => "the server gave no valid answer",
+            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => {
+                "the server did not answer in time"
+            }
+            Self::Plugin | Self::Internal => "something went wrong here",
+        }
+    }
+
+    /// Seconds after which it makes sense to ask again, where waiting may help.
+    pub fn retry_after(self) -> Option<u32> {
+        (self.status() == 503).then_some(1)
+    }
+
+    /// Whether the client's next bytes can't be trusted, or are not wanted.
+    pub fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::TooManyHeaders | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientProtocol
+        )
+    }
+
+    /// Whether the fault is behind us or ours, so that the operator wants to read of it.
+    pub fn concerns_operator(self) -> bool {
+        self.status() >= 500
+    }
+
+    /// Reads a failure out of an error that Pingora made, where no part of ours named one.
+    pub fn from_pingora(error: &Error) -> Self {
+        use ErrorType as T;
+        let kind = error.etype();
+        match error.esource() {
+            ErrorSource::Upstream => match kind {
+                T::ConnectTimedout | T::TLSHandshakeTimedout => Self::ConnectTimeout,
+                T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::BindError | T::SocketError => {
+                    Self::ConnectError
+                }
+                T::ReadTimedout | T::WriteTimedout => Self::IdleTimeout,
+                T::InvalidHTTPHeader | T::Custom(_) => Self::UpstreamProtocol,
+                _ => Self::UpstreamReset,
+            },
+            ErrorSource::Downstream => match kind {
+                T::ReadTimedout => Self::ClientTimeout,
+                T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 => Self::ClientProtocol,
+                _ => Self::ClientGone,
+            },
+            ErrorSource::Internal | ErrorSource::Unset => Self::Internal,
+        }
+    }
+
+    /// The small answer: JSON where the client asks for it, plain text otherwise. Returns content type and body.
+    pub fn body(self, request: &HeaderMap) -> (&'static str, Bytes) {
+        let status = self.status();
+        let title = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
+        let detail = self.detail();
+        if wants_json(request) {
+            // Both strings are ours and hold nothing that JSON would escape.
+            let body = format!("{{\"status\":{status},\"error\":\"{title}\",\"detail\":\"{detail}\"}}\n");
+            ("application/json", body.into())
+        } else {
+            ("text/plain; charset=utf-8", format!("{status} {title}: {detail}\n").into())
+        }
+    }
+}
+
+/// Whether the client names JSON and not HTML. `*/*` asks for nothing in particular.
+fn wants_json(request: &HeaderMap) -> bool {
+    request.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let kind = range.split(';').next().unwrap_or("").trim();
+            kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Failure; 19] = [
+        Failure::Refused(Violation::NoHost),
+        Failure::TooManyHeaders,
+        Failure::BodyTooLarge,
+        Failure::ClientTimeout,
+        Failure::ClientProtocol,
+        Failure::ClientGone,
+        Failure::NoRoute,
+        Failure::NoEndpoint,
+        Failure::Overloaded,
+        Failure::QueueTimeout,
+        Failure::ConnectError,
+        Failure::ConnectTimeout,
+        Failure::UpstreamReset,
+        Failure::UpstreamProtocol,
+        Failure::FirstByteTimeout,
+        Failure::IdleTimeout,
+        Failure::RequestTimeout,
+        Failure::Plugin,
+        Failure::Internal,
+    ];
+
+    #[test]
+    fn every_failure_has_the_status_its_users_expect() {
+        let statuses = ALL.map(Failure::status);
+        assert_eq!(
+            statuses,
+            [400, 431, 413, 408, 400, 499, 404, 503, 503, 503, 502, 504, 502, 502, 504, 504, 504, 500, 500]
+        );
+        assert_eq!(Failure::Refused(Violation::Method).status(), 405);
+    }
+
+    #[test]
+    fn reasons_are_distinct() {
+        let mut reasons: Vec<_> = ALL.map(Failure::reason).to_vec();
+        reasons.sort_unstable();
+        reasons.dedup();
+        assert_eq!(reasons.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_client_that_asks_for_json_gets_json_and_nobody_learns_an_address() {
+        let mut headers = HeaderMap::new();
+        for failure in ALL {
+            let (kind, body) = failure.body(&headers);
+            assert_eq!(kind, "text/plain; charset=utf-8");
+            assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"));
+        }
+        headers.insert(ACCEPT, http::HeaderValue::from_static("application/json, text/plain;q=0.5"));
+        for failure in ALL {
+            let (kind, body) = failure.body(&headers);
+            assert_eq!(kind, "application/json");
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(value["status"], failure.status());
+        }
+    }
+
+    #[test]
+    fn timeouts_resets_and_bad_answers_of_an_endpoint_are_told_apart() {
+        let upstream = |kind: ErrorType| Failure::from_pingora(&Error::new(kind).into_up());
+        assert_eq!(upstream(ErrorType::ConnectTimedout), Failure::ConnectTimeout);
+        assert_eq!(upstream(ErrorType::ConnectRefused), Failure::ConnectError);
+        assert_eq!(upstream(ErrorType::ConnectionClosed), Failure::UpstreamReset);
+        assert_eq!(upstream(ErrorType::ReadTimedout), Failure::IdleTimeout);
+        assert_eq!(upstream(ErrorType::InvalidHTTPHeader), Failure::UpstreamProtocol);
+        let downstream = |kind: ErrorType| Failure::from_pingora(&Error::new(kind).into_down());
+        assert_eq!(downstream(ErrorType::ReadTimedout), Failure::ClientTimeout);
+        assert_eq!(downstream(ErrorType::WriteError), Failure::ClientGone);
+        assert_eq!(downstream(ErrorType::ConnectionClosed), Failure::ClientGone);
+    }
+}

@@ -1,0 +1,285 @@
+//! Whose request is it, and what the endpoint is told about that: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Host`, hop-by-hop fields.
+//!
+//! Pingora strips the hop-by-hop fields of requests (RFC 9110 section 7.6.1) before these are written, so a client cannot
+//! nominate ours away; those of responses are stripped here.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
+use ipnet::IpNet;
+use pingora::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// More proxies than this in one `X-Forwarded-For` are not looked through: an honest chain is far shorter.
+const MAX_HOPS: usize = 32;
+
+/// Who asks, as far as we may believe it. Made once per request, before routing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// The address at the other end of the connection; none on a unix socket.
+    pub peer: Option<IpAddr>,
+    /// The address that policies go by: the peer's, or what a chain of trusted proxies says.
+    pub client: Option<IpAddr>,
+    /// Whether the peer may tell us about the client.
+    pub trusted: bool,
+}
+
+// === impl ClientAddress ===
+
+impl ClientAddress {
+    /// Finds the client behind `peer`: walks `X-Forwarded-For` from its right end past every address that `trusted` names
+    /// and stops at the first that it doesn't. The left end is whatever the client wrote and never believed.
+    pub fn find(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = peer.map(|ip| ip.to_canonical());
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+        let Some(ip) = peer.filter(is_trusted) else {
+            return Self { peer, client: peer, trusted: false };
+        };
+        let mut client = ip;
+        let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+        let hops = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
+        for hop in hops.take(MAX_HOPS) {
+            let Some(ip) = parse_hop(hop.trim()) else { break };
+            client = ip;
+            if !is_trusted(&ip) {
+                break;
+            }
+        }
+        Self { peer, client: Some(client), trusted: true }
+    }
+}
+
+/// An address with or without port, as proxies write it: `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]`, `[::1]:5`.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    if let Ok(ip) = hop.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    if let Ok(address) = hop.parse::<std::net::SocketAddr>() {
+        return Some(address.ip().to_canonical());
+    }
+    hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Tells the endpoint who asked for what. What a trusted proxy said is kept and extended, anybody else's is replaced.
+///
+/// `host` is the client's own `Host`. Called once per attempt, on a fresh copy of the client's head.
+///
+/// # Errors
+/// None in practice: every value written is a valid header value.
+pub fn forward(request: &mut RequestHeader, from: &ClientAddress, host: Option<&HeaderValue>) -> Result<()> {
+    let mut chain = String::with_capacity(64);
+    let mut element = String::with_capacity(96);
+    if from.trusted {
+        join(&mut chain, &request.headers, &X_FORWARDED_FOR);
+        join(&mut element, &request.headers, &FORWARDED);
+    } else {
+        drop_claims(request);
+    }
+    for text in [&mut chain, &mut element] {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+    }
+    match from.peer {
+        Some(ip) => {
+            // Writing to a String cannot fail.
+            let _ = write!(chain, "{ip}");
+            let _ = match ip {
+                IpAddr::V4(ip) => write!(element, "for={ip}"),
+                IpAddr::V6(ip) => write!(element, "for=\"[{ip}]\""),
+            };
+        }
+        None => {
+            chain.push_str("unknown");
+            element.push_str("for=unknown");
+        }
+    }
+    // A quoted-string must not end early: a host that holds a quote or a backslash never gets past the router.
+    if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(|host| !host.contains(['"', '\\'])) {
+        let quote = if host.contains([':', '[']) { "\"" } else { "" };
+        let _ = write!(element, ";host={quote}{host}{quote}");
+    }
+    element.push_str(";proto=http");
+    request.insert_header(X_FORWARDED_FOR, chain)?;
+    request.insert_header(FORWARDED, element)?;
+    if !request.headers.contains_key(&X_FORWARDED_PROTO) {
+        request.insert_header(X_FORWARDED_PROTO, HTTP)?;
+    }
+    if let Some(host) = host.filter(|_| !request.headers.contains_key(&X_FORWARDED_HOST)) {
+        request.insert_header(X_FORWARDED_HOST, host.clone())?;
+    }
+    Ok(())
+}
+
+fn join(into: &mut String, headers: &HeaderMap, name: &HeaderName) {
+    for line in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+        if !into.is_empty() {
+            into.push_str(", ");
+        }
+        into.push_str(line);
+    }
+}
+
+/// Removes every header by which a client could pose as a proxy.
+fn drop_claims(request: &mut RequestHeader) {
+    let posing = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-client-ip" | "true-client-ip")
+    };
+    let claims: Vec<HeaderName> = request.headers.keys().filter(|name| posing(name)).cloned().collect();
+    for name in claims {
+        request.remove_header(&name);
+    }
+}
+
+/// Writes the `Host` that the endpoint shall see, where it differs from the client's.
+///
+/// # Errors
+/// None in practice: the value was checked when the configuration was compiled.
+pub fn set_host(request: &mut RequestHeader, host: Option<&HeaderValue>) -> Result<()> {
+    match host {
+        Some(host) => request.insert_header(HOST, host.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Removes what belonged to the connection with the endpoint (RFC 9110 section 7.6.1); Pingora writes the client's own.
+pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if response.headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = response
+            .headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // An endpoint must not make us drop what frames or identifies its own answer.
+            .filter(|name| {
+                !matches!(name.as_str(), "content-length" | "transfer-encoding" | "set-cookie" | "content-type")
+            })
+            .collect();
+        for name in nominated {
+            response.remove_header(&name);
+        }
+        response.remove_header(&CONNECTION);
+    }
+    for name in
+        [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TE, TRAILER, UPGRADE]
+    {
+        response.remove_header(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn find(peer: &str, forwarded: &'static str) -> (String, bool) {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let map = headers(&[("x-forwarded-for", forwarded)]);
+        let found = ClientAddress::find(Some(peer.parse().unwrap()), &map, &trusted);
+        (found.client.unwrap().to_string(), found.trusted)
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_no_trusted_proxy_owns() {
+        assert_eq!(find("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.0.0.2"), ("1.2.3.4".into(), true));
+        assert_eq!(find("10.0.0.1", "1.2.3.4:999"), ("1.2.3.4".into(), true));
+        assert_eq!(find("fd00::1", "[2001:db8::1]:80"), ("2001:db8::1".into(), true));
+        assert_eq!(find("10.0.0.1", "10.0.0.3, 10.0.0.2"), ("10.0.0.3".into(), true));
+        assert_eq!(find("10.0.0.1", "1.2.3.4, garbage"), ("10.0.0.1".into(), true));
+        assert_eq!(find("::ffff:10.0.0.1", "1.2.3.4"), ("1.2.3.4".into(), true));
+    }
+
+    #[test]
+    fn nobody_else_may_name_a_client() {
+        assert_eq!(find("11.0.0.1", "1.2.3.4"), ("11.0.0.1".into(), false));
+    }
+
+    fn forwarded(from: &ClientAddress, fields: &[(&'static str, &'static str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+        }
+        forward(&mut request, from, Some(&HeaderValue::from_static("shop.example.com:8080"))).unwrap();
+        request
+    }
+
+    #[test]
+    fn claims_of_a_stranger_are_replaced() {
+        let peer = Some("1.2.3.4".parse().unwrap());
+        let request = forwarded(
+            &ClientAddress { peer, client: peer, trusted: false },
+            &[
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-forwarded-proto", "https"),
+                ("forwarded", "for=6.6.6.6"),
+                ("x-real-ip", "6.6.6.6"),
+                ("x-forwarded-prefix", "/admin"),
+            ],
+        );
+        assert_eq!(request.headers["x-forwarded-for"], "1.2.3.4");
+        assert_eq!(request.headers["x-forwarded-proto"], "http");
+        assert_eq!(request.headers["x-forwarded-host"], "shop.example.com:8080");
+        assert_eq!(request.headers["forwarded"], "for=1.2.3.4;host=\"shop.example.com:8080\";proto=http");
+        assert!(!request.headers.contains_key("x-real-ip"));
+        assert!(!request.headers.contains_key("x-forwarded-prefix"));
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_said_is_kept_and_extended() {
+        let request = forwarded(
+            &ClientAddress { peer: "fd00::1".parse().ok(), client: "1.2.3.4".parse().ok(), trusted: true },
+            &[
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-for", "10.0.0.9"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "public.example.com"),
+                ("forwarded", "for=1.2.3.4;proto=https"),
+            ],
+        );
+        assert_eq!(request.headers["x-forwarded-for"], "1.2.3.4, 10.0.0.9, fd00::1");
+        assert_eq!(request.headers["x-forwarded-proto"], "https");
+        assert_eq!(request.headers["x-forwarded-host"], "public.example.com");
+        assert_eq!(
+            request.headers["forwarded"],
+            "for=1.2.3.4;proto=https, for=\"[fd00::1]\";host=\"shop.example.com:8080\";proto=http"
+        );
+    }
+
+    #[test]
+    fn hop_by_hop_fields_of_an_answer_go_no_further() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in [
+            ("connection", "close, x-internal, content-length"),
+            ("keep-alive", "timeout=5"),
+            ("x-internal", "1"),
+            ("content-length", "0"),
+            ("upgrade", "h2c"),
+            ("x-kept", "1"),
+        ] {
+            response.insert_header(name, value).unwrap();
+        }
+        strip_hop_by_hop(&mut response);
+        let left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.contains(&"content-length") && left.contains(&"x-kept"));
+    }
+}

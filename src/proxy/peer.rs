@@ -1,0 +1,38 @@
+//! `Lease` + transport -> `HttpPeer`: how to connect to the chosen endpoint this once.
+
+use std::time::{Duration, Instant};
+
+use pingora::upstreams::peer::HttpPeer;
+
+use super::context::RequestContext;
+use super::failure::Failure;
+use crate::endpoint;
+use crate::route::Target;
+use crate::upstream::Lease;
+
+/// The peer for one attempt on `lease`'s endpoint.
+///
+/// # Errors
+/// Where a name has lost its addresses since the endpoint was chosen, or the path of a socket is too long.
+pub(super) fn peer(lease: &Lease, target: &Target, ctx: &RequestContext) -> Result<HttpPeer, Failure> {
+    let place = lease.endpoint().target().ok_or(Failure::ConnectError)?;
+    let mut peer = match place {
+        #[expect(clippy::disallowed_methods, reason = "an address that needs no look-up can't block or fail")]
+        endpoint::Target::Tcp(address) => HttpPeer::new(address, false, String::new()),
+        endpoint::Target::Unix(path) => {
+            let path = path.to_str().ok_or(Failure::ConnectError)?;
+            HttpPeer::new_uds(path, false, String::new()).map_err(|_| Failure::ConnectError)?
+        }
+    };
+    let connect =
+        ctx.remaining(Instant::now()).map_or(target.timeouts.connect, |left| left.min(target.timeouts.connect));
+    // Pingora reads a zero as no wait at all, so a request whose time is over fails at once instead of hanging.
+    let connect = connect.max(Duration::from_millis(1));
+    peer.options.connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect);
+    // Waiting for an answer is timed by the connection's deadline: Pingora's read timeout is one for all phases.
+    peer.options.read_timeout = None;
+    peer.options.write_timeout = Some(target.timeouts.idle);
+    peer.options.idle_timeout = target.keepalive;
+    Ok(peer)
+}

@@ -1,0 +1,69 @@
+//! The end of a request: metrics, one access log line.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{REFERER, USER_AGENT};
+use pingora::Error;
+use pingora_proxy::Session;
+
+use super::Gateway;
+use super::attempt;
+use super::context::RequestContext;
+use super::failure::Failure;
+use crate::telemetry::access_log::Summary;
+
+/// Tells the operator why a request failed, where the fault is ours or behind us.
+pub(super) fn explain(ctx: &RequestContext, error: &Error) {
+    let failure = ctx.failure.unwrap_or(Failure::Internal);
+    let level = if failure.concerns_operator() { log::Level::Warn } else { log::Level::Debug };
+    let route = ctx.route.as_ref().map_or("-", |route| route.name.as_str());
+    let endpoint = ctx.endpoint.as_ref().map_or("-", |endpoint| endpoint.id.as_str());
+    log::log!(level, "{} {}: route {route}, endpoint {endpoint}: {error}", failure.status(), failure.reason());
+}
+
+/// Counts and logs a request that is over.
+pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut RequestContext) {
+    attempt::end(ctx);
+    let downstream = session.as_ref();
+    let status = match (downstream.response_written(), ctx.failure) {
+        (Some(head), _) => head.status.as_u16(),
+        (None, failure) => failure.unwrap_or(Failure::ClientGone).status(),
+    };
+    let (request_bytes, response_bytes) = (downstream.body_bytes_read() as u64, downstream.body_bytes_sent() as u64);
+    let duration = ctx.started.elapsed();
+    let request = downstream.req_header();
+    let route = ctx.route.as_ref().map_or_else(|| gateway.metrics.unrouted(), |route| &route.metrics);
+    if let Some(listener) = ctx.listener(&ctx.snapshot) {
+        route.finished(&listener.metrics, &request.method, status, duration, request_bytes, response_bytes);
+    }
+    if !gateway.access_log.is_on() {
+        return;
+    }
+    gateway.access_log.write(Summary {
+        time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+        client: ctx.client.client,
+        listener: ctx.listener(&ctx.snapshot).map(|listener| listener.name.clone()).unwrap_or_else(|| "".into()),
+        method: request.method.clone(),
+        host: ctx.host_header.take(),
+        target: Bytes::from(std::mem::take(&mut ctx.target).into_boxed_bytes()),
+        protocol: request.version,
+        status,
+        request_bytes,
+        response_bytes,
+        duration,
+        route: ctx.route.as_ref().map(|route| route.name.shared()),
+        upstream: ctx.target().map(|target| target.upstream.name().clone()).filter(|_| ctx.endpoint.is_some()),
+        endpoint: ctx.endpoint.as_ref().map(|endpoint| endpoint.id.shared()),
+        attempts: ctx.attempts,
+        retry: ctx.retry,
+        retry_skipped: ctx.retry_skipped,
+        failure: ctx.failure.map(Failure::reason),
+        upstream_connect: ctx.connect,
+        upstream_first_byte: ctx.first_byte,
+        upstream_duration: ctx.last_attempt,
+        user_agent: request.headers.get(USER_AGENT).cloned(),
+        referer: request.headers.get(REFERER).cloned(),
+        request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).map(str::to_owned),
+    });
+}

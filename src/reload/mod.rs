@@ -1,0 +1,240 @@
+//! The file, again: on a change, on SIGHUP, or for `check`. Load -> compile -> `Current::replace`.
+//!
+//! A configuration that is refused changes nothing: the one before goes on serving, the log and a metric say why.
+
+mod difference;
+mod fixed;
+mod watch;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use headgate_plugins::Registry;
+
+use crate::compile::{Compiled, Inputs, compile};
+use crate::config::{self, Dependencies, LocatedProblem, Problem};
+use crate::snapshot::{Current, Snapshot};
+use crate::supervisor::Work;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+
+pub use fixed::Fixed;
+pub use watch::follow;
+
+/// A file that was read and understood; not yet in place.
+pub struct Candidate {
+    /// What it came to.
+    pub compiled: Compiled,
+    /// What can't change while the process runs.
+    pub fixed: Fixed,
+    /// Its problems that stop nothing, rendered.
+    pub warnings: Vec<String>,
+    /// The files and patterns it was read from.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Why a file was not accepted: every problem, rendered with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One text a problem, warnings included.
+    pub problems: Vec<String>,
+    /// The files and patterns it was read from, as far as was seen.
+    pub sources: Vec<PathBuf>,
+}
+
+/// How the last reload went.
+#[derive(Debug, Clone)]
+pub struct LastReload {
+    /// When.
+    pub at: SystemTime,
+    /// What was wrong; empty where it was accepted.
+    pub problems: Vec<String>,
+}
+
+/// Puts new configurations in place.
+pub struct Reloader {
+    file: PathBuf,
+    registry: Registry,
+    running: Running,
+    state: Mutex<Serving>,
+}
+
+/// The parts of a running gateway that follow the file.
+pub struct Running {
+    /// What serves requests.
+    pub current: Arc<Current>,
+    /// Where handles come from, and where reloads are counted.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access_log: Arc<AccessLog>,
+    /// The supervisor's orders.
+    pub work: tokio::sync::watch::Sender<Arc<[Work]>>,
+}
+
+/// Why the file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// It, or something beside it, was written.
+    FileChanged,
+    /// SIGHUP.
+    Signal,
+}
+
+/// What the reloader remembers of the configuration that serves.
+pub struct Serving {
+    fixed: Fixed,
+    sources: Vec<PathBuf>,
+    /// What was read last, accepted or not: files that still read the same are not read again.
+    seen: u64,
+    last: Option<LastReload>,
+}
+
+/// Reads and compiles a file: all that `check` does, and the first half of every reload.
+///
+/// # Errors
+/// All problems of the file.
+pub fn read(
+    file: &Path,
+    registry: &Registry,
+    metrics: &Metrics,
+    previous: Option<&Snapshot>,
+) -> Result<Candidate, Refused> {
+    let loaded = config::load(file, &registry.schemas())
+        .map_err(|error| Refused { problems: render(&error.problems), sources: sources(&error.dependencies) })?;
+    let sources = sources(&loaded.dependencies);
+    let fixed = Fixed::of(&loaded.config);
+    let inputs = Inputs { registry, metrics, previous, now: Instant::now() };
+    let locate = |problems: Vec<Problem>| problems.into_iter().map(|problem| loaded.locate(problem).to_string());
+    match compile(loaded.config.clone(), &inputs) {
+        Ok(mut compiled) => {
+            let found = std::mem::take(&mut compiled.warnings);
+            let warnings = render(&loaded.warnings).into_iter().chain(locate(found)).collect();
+            Ok(Candidate { compiled, fixed, warnings, sources })
+        }
+        Err(problems) => Err(Refused { problems: locate(problems).collect(), sources }),
+    }
+}
+
+fn sources(dependencies: &Dependencies) -> Vec<PathBuf> {
+    dependencies.files.union(&dependencies.patterns).cloned().collect()
+}
+
+fn render(problems: &[LocatedProblem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// A number that changes when any of the files does, also when a pattern finds another one.
+fn fingerprint(sources: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for source in sources {
+        let found = source.to_str().and_then(|pattern| glob::glob(pattern).ok());
+        for file in found.into_iter().flatten().flatten() {
+            file.hash(&mut hasher);
+            std::fs::read(file).ok().hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+// === impl Refused ===
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.problems.join("\n\n").trim_end())
+    }
+}
+
+// === impl Serving ===
+
+impl Serving {
+    /// The first configuration, about to be put in place.
+    pub fn first(candidate: &Candidate) -> Self {
+        let sources = candidate.sources.clone();
+        Self { fixed: candidate.fixed.clone(), seen: fingerprint(&sources), sources, last: None }
+    }
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// What the parts of a running gateway need to follow the file.
+    pub fn new(file: &Path, registry: Registry, running: Running, first: Serving) -> Self {
+        Self { file: file.to_owned(), registry, running, state: Mutex::new(first) }
+    }
+
+    /// How the last reload went; none before the first.
+    pub fn last(&self) -> Option<LastReload> {
+        self.state().last.clone()
+    }
+
+    /// The files and patterns that the configuration was last read from, accepted or not.
+    fn sources(&self) -> Vec<PathBuf> {
+        self.state().sources.clone()
+    }
+
+    /// Reads the file again and puts it in place if all of it is right. Returns the generation that serves now.
+    ///
+    /// `because` is why it is read: a change of the file that changes nothing is not worth a word, a command is.
+    ///
+    /// # Errors
+    /// All problems. Nothing has changed then.
+    pub fn reload(&self, because: Because) -> Result<u64, Refused> {
+        // One at a time: two reloads at once could put the older file in place last.
+        let mut state = self.state();
+        let current = self.running.current.pin();
+        // Taken before reading: what is written meanwhile is another change.
+        let seen = fingerprint(&state.sources);
+        if because == Because::FileChanged && seen == state.seen {
+            return Ok(current.generation);
+        }
+        let result = read(&self.file, &self.registry, &self.running.metrics, Some(&current));
+        let result = result.and_then(|candidate| match state.fixed.difference(&candidate.fixed) {
+            differences if differences.is_empty() => Ok(candidate),
+            problems => Err(Refused { problems, sources: candidate.sources }),
+        });
+        let sources = match &result {
+            Ok(candidate) => candidate.sources.clone(),
+            Err(refused) => refused.sources.clone(),
+        };
+        state.seen = if sources == state.sources { seen } else { fingerprint(&sources) };
+        state.sources = sources;
+        let result = result.and_then(|candidate| self.put_in_place(candidate, &current, &mut state));
+        let problems = match &result {
+            Ok(_) => Vec::new(),
+            Err(refused) => {
+                self.running.metrics.reload().rejected();
+                log::error!("reload refused: generation {} goes on serving\n{refused}", current.generation);
+                refused.problems.clone()
+            }
+        };
+        state.last = Some(LastReload { at: SystemTime::now(), problems });
+        result
+    }
+
+    fn put_in_place(&self, candidate: Candidate, current: &Snapshot, state: &mut Serving) -> Result<u64, Refused> {
+        let Candidate { compiled, fixed, warnings, sources, .. } = candidate;
+        let Compiled { snapshot, work, access_log, .. } = compiled;
+        if let Err(error) = self.running.access_log.change(access_log) {
+            return Err(Refused { problems: vec![error.to_string()], sources });
+        }
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
+        let generation = snapshot.generation;
+        let changes = difference::describe(current, &snapshot);
+        fixed.log.apply();
+        self.running.current.replace(snapshot);
+        self.running.work.send_replace(work);
+        self.running.metrics.reload().accepted(generation);
+        log::info!("configuration generation {generation} in place: {changes}");
+        state.fixed = fixed;
+        Ok(generation)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Serving> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
