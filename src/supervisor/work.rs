@@ -50,7 +50,7 @@ where
         // A name without an address is down for that reason, and there is nothing to learn.
         if endpoint.state.reachable() {
             let result = guarded(check()).await;
-            endpoint.metrics.probed(if result.is_ok() { ProbeResult::Success } else { ProbeResult::Failure });
+            endpoint.metrics.probed(if result.is_ok() { ProbeResult::Passed } else { ProbeResult::Failed });
             match (threshold.observe(result.is_ok()), result) {
                 (Some(Change::Up), _) => {
                     endpoint.state.set_up(now());

@@ -18,6 +18,7 @@ mod health;
 mod keys;
 mod life;
 mod pm2;
+mod prometheus;
 mod proxying;
 mod reload;
 mod routing;

@@ -46,9 +46,9 @@ label! {
     /// What a probe found.
     ProbeResult {
         /// The endpoint answered as configured.
-        Success = "success",
+        Passed = "passed",
         /// It did not.
-        Failure = "failure",
+        Failed = "failed",
     }
 }
 
