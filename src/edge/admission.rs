@@ -17,7 +17,7 @@ pub struct OpenConnections(AtomicUsize);
 
 /// The connections of one listener, by client.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     open: Arc<OpenConnections>,
     hasher: RandomState,
     /// Counted even where there is no bound, for the configuration that brings one.
@@ -44,7 +44,7 @@ impl OpenConnections {
 
 impl Admission {
     /// No connections yet; they count in `open` too.
-    pub fn new(open: Arc<OpenConnections>) -> Self {
+    pub(super) fn new(open: Arc<OpenConnections>) -> Self {
         Admission { open, hasher: RandomState::new(), clients: std::array::from_fn(|_| Mutex::default()) }
     }
 

@@ -22,7 +22,8 @@ use tokio::io::AsyncWriteExt;
 use crate::connection::{Connection, EdgeStream, Limits};
 use crate::telemetry::metrics::{ListenerMetrics, Protocol, RefusalReason};
 
-pub use admission::{Admission, OpenConnections};
+use admission::Admission;
+pub use admission::OpenConnections;
 pub use listeners::{BindError, Bound, Listeners, bind};
 
 /// What a client gets that holds too many connections. Best effort: where it has sent something already, its system
@@ -44,7 +45,7 @@ pub struct Terms {
 pub type TermsOf = Arc<dyn Fn(usize, Option<IpAddr>) -> Terms + Send + Sync>;
 
 /// One listener's way to the HTTP application `A` that all listeners share.
-pub struct Edge<A> {
+struct Edge<A> {
     listener: usize,
     app: Arc<A>,
     terms: TermsOf,
@@ -67,7 +68,7 @@ mod tests;
 
 impl<A> Edge<A> {
     /// Takes the connections of the listener at place `listener` to `app`.
-    pub fn new(listener: usize, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
+    fn new(listener: usize, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
         Edge { listener, app, terms, admission }
     }
 }
@@ -88,11 +89,16 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let connection = Connection::new(self.listener, peer, &terms.limits);
         let stream = Box::new(EdgeStream::new(stream, connection));
         let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
-        // In a task of its own: Pingora's has room for a TLS handshake for as long as it lives.
-        tokio::spawn(async move {
+        let connection = async move {
             serve(&app, stream, &shutdown).await;
             drop(counted);
-        });
+        };
+        // In a task of its own: Pingora's has room for a TLS handshake for as long as it lives.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a connection may outlive reloads; it ends when the process stops"
+        )]
+        tokio::spawn(connection);
         None
     }
 }
@@ -103,9 +109,9 @@ async fn serve<A: HttpServerApp>(app: &Arc<A>, mut stream: Box<EdgeStream>, shut
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut stop = Stop::new(shutdown);
     loop {
-        let request = poll_fn(|context| match stream.poll_request(context) {
-            Poll::Pending if stop.stops(context) => Poll::Ready(false),
-            request => request,
+        let request = poll_fn(|context| {
+            let request = stream.poll_request(context);
+            if request.is_pending() && stop.stops(context) { Poll::Ready(false) } else { request }
         });
         if !request.await {
             return;
