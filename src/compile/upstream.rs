@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::{Inputs, did_you_mean};
 use crate::config::{
-    At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Timeouts, Upstream as Written,
+    self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts, Upstream as Written,
 };
 use crate::endpoint::{Address, EndpointId, EndpointSettings};
 use crate::health::outlier;
@@ -97,7 +97,9 @@ impl Drafts {
 
     /// The upstreams, ready to share, in the order of their names, and the background work for their endpoints.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) -> (Vec<Arc<Upstream>>, Arc<[Work]>) {
-        for draft in self.drafts.iter().filter(|draft| !draft.used) {
+        // A mistyped name leaves its upstream unused: one fault is not told twice.
+        let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+        for draft in self.drafts.iter().filter(|draft| !draft.used && !refused) {
             let name = draft.upstream.name();
             let at = At::root().key("upstreams").key(name);
             problems.push(Problem::warning(at, format!("no route uses the upstream `{name}`")));
@@ -129,7 +131,7 @@ fn check(name: &str, written: &Written, problems: &mut Vec<Problem>) {
             (Some(&written.host_header).filter(|_| index == 0), at.key("host_header")),
         ] {
             if let Some(HostHeader::Literal(text)) = header
-                && HeaderValue::from_str(text).is_err()
+                && !sendable(text)
             {
                 problems.push(Problem::error(at, format!("`{text}` can't be sent as a Host header")));
             }
@@ -140,27 +142,43 @@ fn check(name: &str, written: &Written, problems: &mut Vec<Problem>) {
         problems.push(Problem::warning(at.key("endpoints"), message));
     }
     if let Some(check) = &written.health_check {
-        let at = at.key("health_check");
-        if check.timeout.0 > check.interval.0 {
-            let message = "the check may take longer than the time to the next one";
-            problems.push(Problem::error(at.key("timeout"), message).hint("make `timeout` at most `interval`"));
-        }
-        if check.tcp.is_some() && check.host.is_some() {
-            problems.push(Problem::error(at.key("host"), "`host` has no effect on a `tcp` check"));
-        }
-        if check.port.is_some()
-            && written.endpoints.iter().all(|endpoint| matches!(endpoint.address.place, Place::Unix(_)))
-        {
-            problems.push(Problem::error(at.key("port"), "`port` has no effect where every endpoint is a unix socket"));
-        }
+        let sockets_only = written.endpoints.iter().all(|endpoint| matches!(endpoint.address.place, Place::Unix(_)));
+        check_probe(check, sockets_only, &at.key("health_check"), problems);
     }
-    if let Some(queue) = written.queue.as_ref()
-        && written.endpoints.iter().all(|endpoint| endpoint.max_connections.0.is_none())
-    {
-        let _ = queue;
+    if written.queue.is_some() && written.endpoints.iter().all(|endpoint| endpoint.max_connections.0.is_none()) {
         let message = "the queue has no effect: no endpoint has `max_connections`";
         problems.push(Problem::warning(at.key("queue"), message).hint("write `{ address: .., max_connections: 100 }`"));
     }
+}
+
+fn check_probe(check: &HealthCheck, sockets_only: bool, at: &At, problems: &mut Vec<Problem>) {
+    if check.timeout.0 > check.interval.0 {
+        let message = "the check may take longer than the time to the next one";
+        problems.push(Problem::error(at.key("timeout"), message).hint("make `timeout` at most `interval`"));
+    }
+    let path = check.http.as_deref().unwrap_or("/");
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') {
+        let message = format!("`{path}` can't be asked for as it stands");
+        problems.push(
+            Problem::error(at.key("http"), message).hint("percent-encode what is no plain character: a space is `%20`"),
+        );
+    }
+    if let Some(host) = check.host.as_ref().filter(|host| !sendable(host)) {
+        problems.push(Problem::error(at.key("host"), format!("`{host}` can't be sent as a Host header")));
+    }
+    let without_effect = [
+        ("host", check.tcp.is_some() && check.host.is_some(), "on a `tcp` check"),
+        ("status", check.tcp.is_some() && check.status != config::passing(), "on a `tcp` check"),
+        ("port", sockets_only && check.port.is_some(), "where every endpoint is a unix socket"),
+    ];
+    for (key, _, place) in without_effect.iter().filter(|(_, written, _)| *written) {
+        problems.push(Problem::error(at.key(key), format!("`{key}` has no effect {place}")));
+    }
+}
+
+/// Whether it can stand in a Host header: no white space, no control characters.
+fn sendable(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn draft(name: &str, written: Written, inputs: &Inputs<'_>) -> Draft {

@@ -36,6 +36,7 @@ pub use schema::{key_paths, schema};
 pub use source::LocatedProblem;
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
+pub(crate) use upstream::passing;
 pub use upstream::{
     Condition, Endpoint, HealthCheck, HostHeader, Keepalive, Outlier, Queue, Retry, RetryMethods, RetryOverrides,
     StatusRange, TimeoutOverrides, Timeouts, Upstream,

@@ -23,10 +23,10 @@ pub(crate) fn files(directory: &str) -> Vec<PathBuf> {
 }
 
 /// Holds what `check` says of each invalid fixture to the file beside it; `UPDATE_EXPECTED=1` writes that file.
-pub(crate) fn hold_invalid_fixtures(check: impl Fn(&Path) -> String) {
+pub(crate) fn hold_fixtures(directory: &str, check: impl Fn(&Path) -> String) {
     let mut wrong = String::new();
-    for path in files(INVALID) {
-        let said = check(&path).replace(&format!("{INVALID}/"), "") + "\n";
+    for path in files(directory) {
+        let said = check(&path).replace(&format!("{directory}/"), "") + "\n";
         let beside = path.with_extension("expected");
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
             fs::write(&beside, &said).unwrap();
@@ -90,7 +90,7 @@ routes:
 #[test]
 fn every_invalid_fixture_says_what_stands_beside_it() {
     assert!(files(INVALID).len() >= 60);
-    hold_invalid_fixtures(|path| match read(path) {
+    hold_fixtures(INVALID, |path| match read(path) {
         Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"),
         Err(error) => error.to_string(),
     });

@@ -107,14 +107,18 @@ pub fn read(
     let sources = sources(&loaded.dependencies);
     let fixed = Fixed::of(&loaded.config);
     let inputs = Inputs { registry, metrics, previous, now: Instant::now() };
-    let locate = |problems: Vec<Problem>| problems.into_iter().map(|problem| loaded.locate(problem).to_string());
+    let locate = |problems: Vec<Problem>| {
+        let mut located: Vec<LocatedProblem> = problems.into_iter().map(|problem| loaded.locate(problem)).collect();
+        located.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+        render(&located)
+    };
     match compile(loaded.config.clone(), &inputs) {
         Ok(mut compiled) => {
             let found = std::mem::take(&mut compiled.warnings);
             let warnings = render(&loaded.warnings).into_iter().chain(locate(found)).collect();
             Ok(Candidate { compiled, fixed, warnings, sources })
         }
-        Err(problems) => Err(Refused { problems: locate(problems).collect(), sources }),
+        Err(problems) => Err(Refused { problems: locate(problems), sources }),
     }
 }
 
