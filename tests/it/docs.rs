@@ -3,7 +3,7 @@
 
 mod reference;
 
-use std::{fmt::Write, fs, path::PathBuf};
+use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
 
@@ -161,4 +161,18 @@ fn the_table_of_modules_is_the_one_that_is_held() {
         .collect();
     let held: Vec<_> = MAY_NAME.iter().map(|(module, names)| (*module, names.to_vec())).collect();
     assert_eq!(shown, held);
+}
+
+#[test]
+fn the_readme_shows_what_the_check_says_of_a_broken_file() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let broken = blocks(&readme, "yaml broken")[0];
+    let shown =
+        blocks(&readme, "console").into_iter().find_map(|block| block.strip_prefix("$ headgate check\n")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("gateway.yaml"), format!("{broken}\n")).unwrap();
+    let check =
+        Command::new(env!("CARGO_BIN_EXE_headgate")).arg("check").current_dir(directory.path()).output().unwrap();
+    assert_eq!(String::from_utf8(check.stderr).unwrap().trim_end(), shown);
+    assert_eq!(check.status.code(), Some(2));
 }
