@@ -80,7 +80,9 @@ pub(super) fn check_admin(admin: &Admin, listeners: &[Written], problems: &mut V
     };
     for (index, listener) in listeners.iter().enumerate() {
         let same_port = port(&listener.address).is_some_and(|number| port(&admin.address) == Some(number));
-        if listener.address == admin.address || (same_port && overlap(&listener.address, &admin.address)) {
+        // Not so with port 0: the system chooses one for each.
+        let same_file = matches!(admin.address, ListenAddress::Unix(_)) && listener.address == admin.address;
+        if same_file || (same_port && overlap(&listener.address, &admin.address)) {
             let at = At::root().key("listeners").index(index).key("address");
             let message = format!("`{}` is the admin listener's address too", listener.address);
             problems.push(Problem::error(at, message).hint("give one of them another port"));
