@@ -11,7 +11,7 @@ use headgate_plugins::Chain;
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
 
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{PluginMetrics, RouteMetrics};
 use crate::upstream::{Budget, StrategyIndex, Upstream};
 
 /// A route's name: its metric label and its identity across reloads.
@@ -28,6 +28,8 @@ pub struct Route {
     pub chain: Chain,
     /// Its metric handles.
     pub metrics: Arc<RouteMetrics>,
+    /// Those of its plugins; held here, because what nobody holds is counted for nobody.
+    pub plugin_metrics: Vec<Arc<PluginMetrics>>,
 }
 
 /// What a route does with a request.

@@ -116,7 +116,9 @@ pub(super) async fn run_plugins(
     match route.chain.on_request(&mut exchange).await {
         Ok(None) => Ok(false),
         Ok(Some(answer)) => {
-            route.metrics.plugin(answer.plugin).denied();
+            if let Some(plugin) = route.plugin_metrics.iter().find(|plugin| plugin.name() == answer.plugin) {
+                plugin.denied();
+            }
             answer::plugin(session, ctx, answer.response).await?;
             Ok(true)
         }

@@ -209,11 +209,13 @@ impl Metrics {
     }
 
     /// The metrics of a listener.
+    #[must_use = "what nobody holds is counted for nobody"]
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         self.living.listeners.take(name, ListenerMetrics::new)
     }
 
     /// The metrics of a route.
+    #[must_use = "what nobody holds is counted for nobody"]
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         self.living.routes.take(name, RouteMetrics::new)
     }
@@ -224,6 +226,7 @@ impl Metrics {
     }
 
     /// The metrics of an upstream, which gives those of its endpoints.
+    #[must_use = "what nobody holds is counted for nobody"]
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         self.living.upstreams.take(name, UpstreamMetrics::new)
     }

@@ -123,7 +123,9 @@ impl RouteMetrics {
         finished.map(|(_, finished)| finished.durations.count()).sum()
     }
 
-    /// The metrics of one of the route's plugins, held by the route's chain.
+    /// The metrics of one of the route's plugins. Taken once and held beside the route's chain: when the last handle is
+    /// dropped, so is the count.
+    #[must_use = "what nobody holds is counted for nobody"]
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.take(name, |name| PluginMetrics { name, denied: Counter::default() })
     }
@@ -183,6 +185,11 @@ impl RouteMetrics {
 // === impl PluginMetrics ===
 
 impl PluginMetrics {
+    /// The plugin's name, the label of its series.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Counts a request that the plugin answered itself.
     pub fn denied(&self) {
         self.denied.increment();

@@ -187,6 +187,7 @@ impl UpstreamMetrics {
     }
 
     /// The metrics of one of the upstream's endpoints; the same ones while anybody holds them.
+    #[must_use = "what nobody holds is counted for nobody"]
     pub fn endpoint(&self, id: &str) -> Arc<EndpointMetrics> {
         self.endpoints.take(id, EndpointMetrics::new)
     }
