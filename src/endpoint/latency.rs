@@ -88,3 +88,65 @@ fn pack(micros: f32, made: u32) -> u64 {
 fn unpack(word: u64) -> (f32, u32) {
     (f32::from_bits((word >> 32) as u32), word as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn average(latency: &Latency) -> u128 {
+        latency.average().unwrap().as_millis()
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades() {
+        let latency = Latency::default();
+        assert_eq!(latency.average(), None);
+        latency.observe(ms(10), ms(0));
+        latency.observe(ms(800), ms(10));
+        assert_eq!(average(&latency), 800);
+        latency.observe(ms(10), ms(20));
+        assert!((790..800).contains(&average(&latency)), "one quick answer is no recovery");
+        // ln(80) * 5 s after the peak it counts as 10 ms.
+        assert!((latency.at(ms(22_000)).unwrap() / 1e3 - 9.8).abs() < 1.0);
+        latency.observe(ms(10), ms(30_000));
+        assert!((10..=12).contains(&average(&latency)));
+    }
+
+    #[test]
+    fn failures_count_as_slow_and_more_so_in_a_row() {
+        let latency = Latency::default();
+        latency.observe(ms(5), ms(0));
+        for (number, expected) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+            latency.observe_failure(ms(1), ms(number as u64));
+            let average = latency.average().unwrap().as_secs_f64();
+            assert!((average - f64::from(expected)).abs() < 0.1, "{average} s, not {expected} s");
+        }
+        let slow = Latency::default();
+        slow.observe_failure(ms(90_000), ms(0));
+        assert_eq!(average(&slow), 90_000, "a timeout counts as long as it took");
+    }
+
+    #[test]
+    fn an_answer_that_did_not_come_yet_says_only_that_it_is_slower_than_that() {
+        let latency = Latency::default();
+        latency.observe_unanswered(ms(900), ms(0));
+        assert_eq!(latency.average(), None);
+        latency.observe(ms(100), ms(0));
+        latency.observe_unanswered(ms(50), ms(1));
+        assert_eq!(average(&latency), 100);
+        latency.observe_unanswered(ms(900), ms(2));
+        assert_eq!(average(&latency), 900);
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_counts_as_now() {
+        let latency = Latency::default();
+        latency.observe(ms(20), ms(1_000));
+        latency.observe(ms(10), ms(900));
+        assert_eq!(average(&latency), 20);
+    }
+}

@@ -108,3 +108,132 @@ fn tell_return(state: &EndpointState, now: Instant) -> Option<Event> {
     let untold = &state.ejection.untold;
     (untold.load(Relaxed) && !state.ejected(now) && untold.swap(false, Relaxed)).then_some(Event::Returned)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::endpoint::{Address, EndpointId, EndpointSettings};
+    use crate::telemetry::metrics::Metrics;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn judge(max_ejected: u8) -> Outlier {
+        Outlier::new(Settings { consecutive_errors: 3, eject_for: 10 * SECOND, max_ejected }, Arc::default())
+    }
+
+    fn endpoints(count: usize, now: Instant) -> Vec<Arc<Endpoint>> {
+        let metrics = Metrics::new().upstream("node");
+        let one = |number: usize| {
+            let address = Address::Tcp(([127, 0, 0, 1], number as u16).into());
+            let id = EndpointId::new(&number.to_string());
+            let state = Arc::new(EndpointState::new(&address, false, now));
+            let (host_header, metrics) = (None, metrics.endpoint(id.as_str()));
+            let settings =
+                EndpointSettings { id, address, weight: 1, backup: false, max_connections: None, host_header };
+            Arc::new(Endpoint::new(settings, state, metrics))
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// What each of the outcomes (`-` an error, `+` a success) of the first endpoint brings.
+    fn events(outlier: &Outlier, endpoints: &[Arc<Endpoint>], outcomes: &str, now: Instant) -> Vec<Option<Event>> {
+        outcomes.chars().map(|outcome| outlier.observe(endpoints, 0, outcome == '-', now)).collect()
+    }
+
+    #[test]
+    fn errors_in_a_row_eject_and_a_success_resets() {
+        let now = Instant::now();
+        let (outlier, endpoints) = (judge(50), endpoints(2, now));
+        assert!(events(&outlier, &endpoints, "--+--+--", now).iter().all(Option::is_none));
+        assert_eq!(outlier.observe(&endpoints, 0, true, now), Some(Event::Ejected(10 * SECOND)));
+        assert!(endpoints[0].state.ejected(now));
+        assert!(events(&outlier, &endpoints, "--+-----", now).iter().all(Option::is_none), "already set aside");
+    }
+
+    #[test]
+    fn an_ejected_endpoint_comes_back_by_time_and_needs_errors_in_a_row_anew() {
+        let now = Instant::now();
+        let (outlier, endpoints) = (judge(50), endpoints(2, now));
+        events(&outlier, &endpoints, "---", now);
+        assert!(endpoints[0].state.ejected(now + 9 * SECOND));
+        let back = now + 10 * SECOND;
+        assert!(!endpoints[0].state.ejected(back));
+        assert_eq!(events(&outlier, &endpoints, "--", back), [Some(Event::Returned), None]);
+        assert_eq!(outlier.observe(&endpoints, 0, true, back), Some(Event::Ejected(20 * SECOND)));
+    }
+
+    #[test]
+    fn ejections_in_a_row_lengthen_up_to_a_cap_and_are_forgiven() {
+        let mut now = Instant::now();
+        let (outlier, endpoints) = (judge(50), endpoints(2, now));
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            let event = events(&outlier, &endpoints, "---", now).pop().flatten();
+            assert_eq!(event, Some(Event::Ejected(seconds * SECOND)));
+            now += (seconds + 1) * SECOND;
+        }
+        now += FORGIVEN_AFTER;
+        let event = events(&outlier, &endpoints, "---", now).pop().flatten();
+        assert_eq!(event, Some(Event::Ejected(10 * SECOND)));
+    }
+
+    #[test]
+    fn the_share_is_rounded_down_but_one_of_two_may_go_and_a_lone_one_never() {
+        for (all, percent, most) in [
+            (1, 100, 0),
+            (2, 10, 1),
+            (2, 50, 1),
+            (3, 50, 1),
+            (4, 50, 2),
+            (5, 50, 2),
+            (10, 29, 2),
+            (3, 100, 3),
+            (3, 0, 0),
+        ] {
+            let now = Instant::now();
+            let (outlier, endpoints) = (judge(percent), endpoints(all, now));
+            for index in 0..all {
+                (0..9).for_each(|_| {
+                    outlier.observe(&endpoints, index, true, now);
+                });
+            }
+            let ejected = endpoints.iter().filter(|endpoint| endpoint.state.ejected(now)).count();
+            assert_eq!(ejected, most, "{percent} % of {all}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_turn_bad_together_do_not_exceed_the_share() {
+        for _ in 0..50 {
+            let now = Instant::now();
+            let (outlier, endpoints) = (judge(50), endpoints(7, now));
+            std::thread::scope(|scope| {
+                for index in 0..7 {
+                    let (outlier, endpoints) = (&outlier, &endpoints);
+                    scope.spawn(move || {
+                        (0..5).map(|_| outlier.observe(endpoints, index, true, now)).collect::<Vec<_>>()
+                    });
+                }
+            });
+            assert_eq!(endpoints.iter().filter(|endpoint| endpoint.state.ejected(now)).count(), 3);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_share_is_kept_and_all_come_back(
+            happens in prop::collection::vec((0usize..6, any::<bool>(), 0u32..5), 0..300),
+        ) {
+            let mut now = Instant::now();
+            let (outlier, endpoints) = (judge(50), endpoints(6, now));
+            for (index, error, seconds) in happens {
+                now += seconds * SECOND;
+                outlier.observe(&endpoints, index, error, now);
+                prop_assert!(endpoints.iter().filter(|endpoint| endpoint.state.ejected(now)).count() <= 3);
+            }
+            now += LONGEST;
+            prop_assert!(endpoints.iter().all(|endpoint| !endpoint.state.ejected(now)));
+        }
+    }
+}

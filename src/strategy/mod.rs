@@ -73,3 +73,6 @@ impl Choice {
         Self { index, seen: Some(seen) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,8 +73,10 @@ impl Tried {
         self.endpoints.insert(lease.index);
     }
 
-    /// The endpoint refused the connection: no further attempt goes to it once each of its addresses has refused.
+    /// The endpoint could not be connected to: a name's next address has its turn, and no further attempt goes to the
+    /// endpoint once each of its addresses has failed.
     pub fn refused(&mut self, lease: &Lease) {
+        lease.endpoint().state.refused();
         let addresses = lease.endpoint().targets();
         let times = match self.refused.iter_mut().find(|(index, _)| *index == lease.index) {
             Some((_, times)) => {

@@ -351,10 +351,10 @@ impl Upstream {
                 metrics.failed(failure);
                 match failure {
                     AttemptFailure::ClientGone => return state.latency().observe_unanswered(took, at),
-                    AttemptFailure::ConnectError => state.refused(),
-                    AttemptFailure::Reset | AttemptFailure::Timeout => {}
+                    AttemptFailure::ConnectError | AttemptFailure::Reset | AttemptFailure::Timeout => {
+                        state.latency().observe_failure(took, at);
+                    }
                 }
-                state.latency().observe_failure(took, at);
                 true
             }
         };
@@ -396,5 +396,9 @@ impl Upstream {
 /// Whether the endpoint may get requests, as far as is known. With `outlier` switched off, an ejection that the
 /// generation before had begun counts no more.
 fn fit(endpoint: &Endpoint, ejects: bool, now: Instant) -> bool {
-    !endpoint.state.down() && !(ejects && endpoint.state.ejected(now))
+    let state = &endpoint.state;
+    !state.down() && (!ejects || !state.ejected(now))
 }
+
+#[cfg(test)]
+mod tests;
