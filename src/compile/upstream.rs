@@ -8,7 +8,8 @@ use http::HeaderValue;
 
 use super::{Inputs, did_you_mean};
 use crate::config::{
-    self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts, Upstream as Written,
+    self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts,
+    Upstream as Written,
 };
 use crate::endpoint::{Address, EndpointId, EndpointSettings};
 use crate::health::outlier;

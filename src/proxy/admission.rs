@@ -44,8 +44,10 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
     let request = session.req_header_mut();
     ctx.target = String::from_utf8_lossy(request.raw_path()).into();
     strictness::check(request, raw.as_deref(), listener.underscores).map_err(Failure::Refused)?;
-    if request.headers.len() > listener.max_headers {
-        return Err(Failure::TooManyHeaders);
+    // The edge ends a head that goes on beyond the bound; one that came complete in one piece is judged here.
+    let head_bytes = raw.as_ref().map_or(0, |raw| raw.len());
+    if head_bytes > listener.limits.header_bytes || request.headers.len() > listener.max_headers {
+        return Err(Failure::HeadTooLarge);
     }
     let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());
     ctx.client = ClientAddress::find(peer, &request.headers, &listener.trusted_proxies);

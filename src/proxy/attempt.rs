@@ -155,7 +155,7 @@ fn outcome(failure: Failure) -> Outcome {
         F::ConnectTimeout | F::FirstByteTimeout | F::IdleTimeout | F::RequestTimeout => AttemptFailure::Timeout,
         F::UpstreamReset | F::UpstreamProtocol => AttemptFailure::Reset,
         F::Refused(_)
-        | F::TooManyHeaders
+        | F::HeadTooLarge
         | F::BodyTooLarge
         | F::ClientTimeout
         | F::ClientProtocol

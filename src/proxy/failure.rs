@@ -14,8 +14,8 @@ use super::strictness::Violation;
 pub enum Failure {
     /// The request head breaks a rule of HTTP that we hold.
     Refused(Violation),
-    /// The request head has more fields than the listener allows.
-    TooManyHeaders,
+    /// The request head has more bytes or more fields than the listener allows.
+    HeadTooLarge,
     /// The request body is larger than the listener allows.
     BodyTooLarge,
     /// The client stopped sending in the middle of its request.
@@ -63,7 +63,7 @@ impl Failure {
             Self::NoRoute => 404,
             Self::ClientTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::TooManyHeaders => 431,
+            Self::HeadTooLarge => 431,
             Self::ClientGone => 499,
             Self::Plugin | Self::Internal => 500,
             Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
@@ -76,7 +76,7 @@ impl Failure {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::TooManyHeaders => "too_many_headers",
+            Self::HeadTooLarge => "head_too_large",
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::ClientProtocol => "client_protocol",
@@ -101,7 +101,7 @@ impl Failure {
     fn detail(self) -> &'static str {
         match self {
             Self::Refused(violation) => violation.sentence(),
-            Self::TooManyHeaders => "the request has too many headers",
+            Self::HeadTooLarge => "the request head is too large",
             Self::BodyTooLarge => "the request body is too large",
             Self::ClientTimeout => "the request did not arrive in time",
             Self::ClientProtocol => "the request body is not valid",
@@ -125,7 +125,7 @@ impl Failure {
     pub fn ends_connection(self) -> bool {
         matches!(
             self,
-            Self::Refused(_) | Self::TooManyHeaders | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientProtocol
+            Self::Refused(_) | Self::HeadTooLarge | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientProtocol
         )
     }
 
@@ -188,7 +188,7 @@ mod tests {
 
     const ALL: [Failure; 19] = [
         Failure::Refused(Violation::NoHost),
-        Failure::TooManyHeaders,
+        Failure::HeadTooLarge,
         Failure::BodyTooLarge,
         Failure::ClientTimeout,
         Failure::ClientProtocol,

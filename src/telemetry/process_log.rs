@@ -15,8 +15,10 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use super::access_log::{rfc3339, write_json_text};
 
-/// Crates whose every-day remarks about single connections would drown ours; their errors are kept.
-const NOISY: [&str; 2] = ["pingora", "hickory"];
+/// Crates whose every-day remarks about single connections would drown ours. Errors are kept, but for those of the proxy:
+/// each is about one request, which we log ourselves, and anybody who sends half a head could fill the log with them.
+const NOISY: [(&str, LevelFilter); 3] =
+    [("pingora", LevelFilter::Error), ("pingora_proxy", LevelFilter::Off), ("hickory", LevelFilter::Error)];
 
 /// The shape of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,8 @@ fn built(environment: Option<&str>, level: LevelFilter, format: LogFormat) -> Lo
         }
         None => {
             builder.filter_level(level);
-            for name in NOISY {
-                builder.filter_module(name, level.min(LevelFilter::Error));
+            for (name, loudest) in NOISY {
+                builder.filter_module(name, level.min(loudest));
             }
         }
     }
