@@ -57,7 +57,7 @@ impl ConsistentHashing {
                 from: (nth * Candidates::WHOLE / count) as u32,
             }));
         }
-        // The index decides between points at the same place, or the order in the file would.
+        // Between points at the same place the name decides: the order in the file must not.
         ring.sort_unstable_by(|a, b| {
             let id = |point: &Point| &endpoints[point.index as usize].id;
             a.at.cmp(&b.at).then_with(|| id(a).cmp(id(b)))

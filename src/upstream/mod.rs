@@ -6,8 +6,9 @@
 mod budget;
 mod lease;
 mod queue;
+mod tier;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,11 @@ pub use lease::{Lease, Outcome, Tried};
 
 use crate::endpoint::{Endpoint, EndpointId, EndpointSettings, EndpointState};
 use crate::health::outlier::{self, Outlier};
-use crate::strategy::{self, Candidates, EndpointSet, Strategy};
+use crate::strategy::{self, Strategy};
 pub use crate::strategy::{hash_address, hash_key};
 use crate::telemetry::metrics::{AttemptFailure, EjectionReason, EndpointSource, UpstreamMetrics};
 use queue::Queue;
+use tier::fit;
 
 /// Choices made anew because the load they were made for had changed, before one is taken as it is. Each time somebody
 /// else got on, so more than a few are a sign of a crowd in which one more or less makes no odds.
@@ -114,18 +116,6 @@ struct Shared {
     ejecting: Arc<Mutex<()>>,
     /// Whether unfit endpoints are in use, so that the beginning and the end are logged once.
     failing_open: AtomicBool,
-}
-
-/// The endpoints of one tier (primary or backup) as one request finds them.
-#[derive(Default)]
-struct Tier {
-    /// Those that could serve if they are fit.
-    members: usize,
-    fit: usize,
-    /// The fit ones with room that were not tried.
-    open: EndpointSet,
-    /// Whether one is missing in `open` for want of room alone.
-    full: bool,
 }
 
 // === impl Upstream ===
@@ -278,60 +268,6 @@ impl Upstream {
         (eligible && endpoint.state.claim(None, endpoint.max_connections)).then_some(index)
     }
 
-    /// Decides who may be chosen, once for all strategies. Also tells whether that includes unfit endpoints.
-    ///
-    /// Backups serve when no primary can: none is fit, or all the fit ones are full or were tried. Too few fit ones (the
-    /// panic threshold, counted among the primaries) and no fit backup instead of none: all are used, fit or not.
-    fn candidates(
-        &self,
-        tried: &Tried,
-        promised: bool,
-        now: Instant,
-        random: u64,
-    ) -> Result<(Candidates<'_>, bool), Refusal> {
-        let [mut primary, mut backup] = self.tiers(tried, promised, false, now);
-        let first = if primary.members > 0 { &primary } else { &backup };
-        let too_few = |percent: u8| first.fit * 100 <= first.members * usize::from(percent);
-        let backups_instead = primary.fit == 0 && backup.fit > 0 && primary.members > 0;
-        let failing_open = self.panic_threshold.is_some_and(too_few) && first.members > 0 && !backups_instead;
-        if failing_open != self.shared.failing_open.load(Relaxed) {
-            self.log_failing_open(failing_open, first);
-        }
-        if failing_open {
-            [primary, backup] = self.tiers(tried, promised, true, now);
-        }
-        let full = primary.full || backup.full;
-        let open = if primary.open.is_empty() { backup.open } else { primary.open };
-        let candidates = Candidates::new(&self.endpoints, open, self.slow_start, now, random);
-        let candidates = candidates.ok_or(if full { Refusal::Full } else { Refusal::NoEndpoint })?;
-        Ok((candidates, failing_open))
-    }
-
-    fn tiers(&self, tried: &Tried, promised: bool, all_fit: bool, now: Instant) -> [Tier; 2] {
-        let mut tiers = [Tier::default(), Tier::default()];
-        let ejects = self.outlier.is_some();
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let state = &endpoint.state;
-            if endpoint.weight == 0 || state.draining() || !state.reachable() {
-                continue;
-            }
-            let tier = &mut tiers[usize::from(endpoint.backup)];
-            tier.members += 1;
-            if !all_fit && !fit(endpoint, ejects, now) {
-                continue;
-            }
-            tier.fit += 1;
-            if tried.contains(index) {
-                continue;
-            }
-            match endpoint.max_connections {
-                Some(limit) if promised || state.in_flight() >= limit => tier.full = true,
-                _ => tier.open.insert(index),
-            }
-        }
-        tiers
-    }
-
     pub(in crate::upstream) fn observe(&self, index: usize, outcome: Outcome, took: Duration, now: Instant) {
         let Endpoint { id, state, metrics, .. } = &*self.endpoints[index];
         let at = state.since_origin(now);
@@ -379,25 +315,6 @@ impl Upstream {
             self.metrics.attempt_finished(took);
         }
     }
-
-    fn log_failing_open(&self, begins: bool, tier: &Tier) {
-        if self.shared.failing_open.swap(begins, Relaxed) == begins {
-            return;
-        }
-        let Tier { fit, members, .. } = tier;
-        if begins {
-            warn!("upstream {}: {fit} of {members} endpoints are fit; all are used (fail open)", self.name);
-        } else {
-            info!("upstream {}: {fit} of {members} endpoints are fit; only those are used", self.name);
-        }
-    }
-}
-
-/// Whether the endpoint may get requests, as far as is known. With `outlier` switched off, an ejection that the
-/// generation before had begun counts no more.
-fn fit(endpoint: &Endpoint, ejects: bool, now: Instant) -> bool {
-    let state = &endpoint.state;
-    !state.down() && (!ejects || !state.ejected(now))
 }
 
 #[cfg(test)]
