@@ -40,13 +40,11 @@ pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
 pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<Arc<Route>, Failure> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let listener = ctx.listener(&snapshot).ok_or(Failure::Internal)?;
-    let raw = (!session.is_http2()).then(|| session.to_h1_raw());
+    ctx.raw = session.to_h1_raw();
     let request = session.req_header_mut();
-    ctx.target = String::from_utf8_lossy(request.raw_path()).into();
-    strictness::check(request, raw.as_deref(), listener.underscores).map_err(Failure::Refused)?;
+    strictness::check(request, Some(&ctx.raw), listener.underscores).map_err(Failure::Refused)?;
     // The edge ends a head that goes on beyond the bound; one that came complete in one piece is judged here.
-    let head_bytes = raw.as_ref().map_or(0, |raw| raw.len());
-    if head_bytes > listener.limits.header_bytes || request.headers.len() > listener.max_headers {
+    if ctx.raw.len() > listener.limits.header_bytes || request.headers.len() > listener.max_headers {
         return Err(Failure::HeadTooLarge);
     }
     let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());

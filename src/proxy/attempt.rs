@@ -109,6 +109,8 @@ pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &Respo
         end(ctx);
         return true;
     }
+    // What went wrong with an earlier attempt is over.
+    ctx.failure = None;
     ctx.response_started = true;
     ctx.upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
     if ctx.upgraded || is_event_stream(head) {

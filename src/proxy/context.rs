@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use headgate_plugins::Exchange;
 use http::{Extensions, HeaderValue};
 use pingora_http::RequestHeader;
@@ -30,8 +31,8 @@ pub struct RequestContext {
     pub(super) host_header: Option<HeaderValue>,
     /// The normalised host; empty where an HTTP/1.0 client sent none.
     pub(super) host: Box<str>,
-    /// The target as the client wrote it, for the log.
-    pub(super) target: Box<str>,
+    /// The head as the client wrote it, for the log.
+    pub(super) raw: Bytes,
     /// What the router found.
     pub(super) route: Option<Arc<Route>>,
     /// Which of the route's targets serves it.
@@ -104,7 +105,7 @@ impl RequestContext {
             client: ClientAddress { peer: None, client: None, trusted: false },
             host_header: None,
             host: Box::default(),
-            target: Box::default(),
+            raw: Bytes::new(),
             route: None,
             chosen: 0,
             key: None,

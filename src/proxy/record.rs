@@ -46,7 +46,7 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
         listener: ctx.listener(&ctx.snapshot).map(|listener| listener.name.clone()).unwrap_or_else(|| "".into()),
         method: request.method.clone(),
         host: ctx.host_header.take(),
-        target: Bytes::from(std::mem::take(&mut ctx.target).into_boxed_bytes()),
+        target: target(&ctx.raw),
         protocol: request.version,
         status,
         request_bytes,
@@ -66,4 +66,25 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
         referer: request.headers.get(REFERER).cloned(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).map(str::to_owned),
     });
+}
+
+/// The target as the client wrote it: the second word of the head.
+fn target(raw: &Bytes) -> Bytes {
+    let line = raw.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let word = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    raw.slice_ref(word.trim_ascii_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_the_target_as_it_came() {
+        let of = |raw: &'static str| target(&Bytes::from_static(raw.as_bytes()));
+        assert_eq!(of("GET /a/../b?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"), "/a/../b?x=1");
+        assert_eq!(of("\r\nGET /a HTTP/1.0\r\n\r\n"), "/a");
+        assert_eq!(of("GET\r\n\r\n"), "");
+        assert_eq!(of(""), "");
+    }
 }
