@@ -81,7 +81,9 @@ fn normalise_target(request: &mut RequestHeader) -> Result<(), Failure> {
         return Err(Failure::Refused(Violation::BadPath));
     }
     let origin_form = raw.starts_with(b"/");
-    if !origin_form && request.uri.authority().is_none() {
+    // Pingora has held an absolute target's authority against Host already.
+    let absolute_form = raw.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://"));
+    if !origin_form && !absolute_form {
         return Err(Failure::Refused(Violation::TargetForm));
     }
     let normal = path::normalise(request.uri.path()).map_err(|_| Failure::Refused(Violation::BadPath))?;

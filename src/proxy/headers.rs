@@ -6,10 +6,14 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
+use http::Version;
+use http::header::{
+    CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use ipnet::IpNet;
 use pingora::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -146,6 +150,14 @@ pub fn set_host(request: &mut RequestHeader, host: Option<&HeaderValue>) -> Resu
     match host {
         Some(host) => request.insert_header(HOST, host.clone()),
         None => Ok(()),
+    }
+}
+
+/// Gives an HTTP/1.0 client a body that ends with the connection: it knows no chunks (RFC 9112 section 6.1).
+pub fn frame_for(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+        response.remove_header(&TRANSFER_ENCODING);
+        session.set_keepalive(None);
     }
 }
 

@@ -166,6 +166,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if ctx.response_started {
+            headers::frame_for(session, response);
             answer::on_response(session, ctx, response);
         }
         Ok(())
