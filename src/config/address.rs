@@ -59,7 +59,7 @@ impl FromStr for ListenAddress {
         if let Ok(address) = text.parse() {
             return Ok(Self::Tcp(address));
         }
-        let (host, port) = host_and_port(text)?;
+        let (host, port) = host_and_port(text, "0.0.0.0", 8080)?;
         Err(match host {
             "" | "*" => {
                 format!("which addresses? `0.0.0.0:{port}` is every IPv4 address, `[::]:{port}` every IPv6 one")
@@ -96,7 +96,7 @@ impl FromStr for EndpointAddress {
             }
             Place::Socket(address)
         } else {
-            let (host, port) = host_and_port(text)?;
+            let (host, port) = host_and_port(text, "127.0.0.1", 3000)?;
             if port == 0 {
                 return Err("an endpoint's port is from 1 to 65535".into());
             }
@@ -162,7 +162,7 @@ fn unix(text: &str) -> Result<Option<PathBuf>, String> {
 }
 
 /// Splits `host:port`, and says what is wrong with what isn't one.
-fn host_and_port(text: &str) -> Result<(&str, u16), String> {
+fn host_and_port<'t>(text: &'t str, host: &str, port: u16) -> Result<(&'t str, u16), String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = rest.split('/').next().unwrap_or(rest);
         return Err(match (scheme, rest.contains(':')) {
@@ -178,13 +178,13 @@ fn host_and_port(text: &str) -> Result<(&str, u16), String> {
         return Err("an address has no path: `host:port`".into());
     }
     if text.bytes().filter(|byte| *byte == b':').count() > 1 && !text.starts_with('[') {
-        return Err("an IPv6 address stands in brackets: `[2001:db8::1]:3000`".into());
+        return Err(format!("an IPv6 address stands in brackets: `[2001:db8::1]:{port}`"));
     }
     let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'))
     else {
         return Err(match text.parse::<u64>() {
-            Ok(_) => format!("an address needs its host: `127.0.0.1:{text}`"),
-            Err(_) => format!("an address needs its port, as in `{text}:3000`"),
+            Ok(_) => format!("an address needs its host: `{host}:{text}`"),
+            Err(_) => format!("an address needs its port, as in `{text}:{port}`"),
         });
     };
     if host.starts_with('[') {

@@ -1,5 +1,7 @@
 //! `listeners`: the addresses that clients connect to.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,7 @@ pub struct Limits {
     /// How long a connection may wait for its next request. Default: 75s.
     pub idle_timeout: Duration,
     /// The most connections of one client address at a time. Default: none.
+    #[schemars(with = "OrNone<NonZeroU32>")]
     pub connections_per_ip: OrNone<u32>,
 }
 

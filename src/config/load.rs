@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::expand::{self, Outside};
 use super::problem::{At, Problem, Severity, Step};
 use super::source::{Fault, FileId, LocatedProblem, Sources, Span};
-use super::tree::{self, Data, Entry, Node};
+use super::tree::{self, Data, Entry, Kind, Node};
 use super::validate::validate;
 use super::{Config, PluginSchemas, schema};
 
@@ -168,7 +168,9 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let text = |node: &Node| match &node.data {
-            Data::Scalar(scalar) if !scalar.text.is_empty() => Some((scalar.text.clone(), node.span)),
+            Data::Scalar(scalar) if scalar.kind() == Kind::Text && !scalar.text.is_empty() => {
+                Some((scalar.text.clone(), node.span))
+            }
             Data::Scalar(_) | Data::List(_) | Data::Map(_) | Data::Broken => None,
         };
         nodes.iter().filter_map(text).collect()

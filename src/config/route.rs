@@ -24,7 +24,7 @@ pub struct Route {
     /// The name of the only listener whose requests it takes. Absent: every listener's.
     #[serde(default)]
     pub listener: Option<String>,
-    /// The host or hosts: `shop.example.com`, or `"*.example.com"`. Absent: any.
+    /// The host or hosts: `shop.example.com`, or `"*.example.com"`. Default: [] (any).
     #[serde(default)]
     pub host: OneOrMany<String>,
     /// The exact path.
@@ -70,7 +70,7 @@ pub struct Route {
     /// What this route says differently from its upstream's `timeouts`.
     #[serde(default)]
     pub timeouts: TimeoutOverrides,
-    /// What is done to requests and responses, in this order (responses in reverse).
+    /// What is done to requests and responses, in this order (responses in reverse). Default: [] (nothing).
     #[serde(default)]
     pub plugins: Vec<PluginUse>,
 }

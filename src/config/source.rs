@@ -121,7 +121,7 @@ impl Sources {
 }
 
 /// The line with the values of keys that hold secrets starred out, character for character. `${NAME}` is no secret.
-fn mask(line: &str) -> String {
+pub(super) fn mask(line: &str) -> String {
     const SECRET: [&str; 5] = ["token", "secret", "password", "passwd", "credential"];
     let lower = line.to_ascii_lowercase();
     let mut masked: Vec<char> = line.chars().collect();

@@ -26,12 +26,13 @@ pub(super) struct Edit {
 pub(super) fn explain(lines: &[String], line: usize, col: usize, info: &str) -> Trap {
     let at = Place::new(lines, line, col);
     tab(&at, info)
+        .or_else(|| invisible(lines, &at))
         .or_else(|| leading_character(&at, info))
+        .or_else(|| quotes(&at, info))
         .or_else(|| brace_or_bracket(&at))
         .or_else(|| unclosed(lines, &at, info))
         .or_else(|| missing_space(lines, &at))
         .or_else(|| colon_in_value(lines, &at, info))
-        .or_else(|| quotes(&at, info))
         .or_else(|| layout(lines, &at, info))
         .unwrap_or_else(|| at.trap(1, format!("this is not YAML: {info}")))
 }
@@ -98,12 +99,15 @@ impl Place {
     fn quote(&self, from: usize, to: usize, why: &str) -> Trap {
         let token = self.text(from, to);
         let quoted = quoted(&token);
+        // A secret may stand here: then neither it nor its correction is shown.
+        let secret = super::source::mask(&self.all()) != self.all();
+        let shown = if secret { "this".to_owned() } else { format!("`{token}`") };
         Trap {
             line: self.line,
             col: from,
             len: to - from,
-            message: format!("`{token}` has to be quoted: {why}"),
-            hint: Some(format!("write {quoted}")),
+            message: format!("{shown} has to be quoted: {why}"),
+            hint: (!secret).then(|| format!("write {quoted}")),
             mend: Some(Edit { line: self.line, start: from, old: to - from, new: quoted }),
         }
     }
@@ -123,6 +127,28 @@ fn tab(at: &Place, info: &str) -> Option<Trap> {
         hint: Some("YAML is indented with spaces only; set your editor to write them".into()),
         ..at.trap(1, "a tab in the indentation")
     })
+}
+
+/// A no-break space and its like, which come with texts that are copied from a page.
+fn invisible(lines: &[String], at: &Place) -> Option<Trap> {
+    const INVISIBLE: [char; 7] = ['\u{a0}', '\u{2007}', '\u{202f}', '\u{3000}', '\u{200b}', '\u{feff}', '\u{2003}'];
+    [Some(at.line), above(lines, at.line)].into_iter().flatten().find_map(|line| {
+        let place = Place::new(lines, line, 0);
+        let col = place.chars.iter().position(|c| INVISIBLE.contains(c))?;
+        let code = place.at(col).map_or(0, u32::from);
+        let old = place.chars.iter().skip(col).take_while(|c| INVISIBLE.contains(c)).count();
+        Some(Trap {
+            col,
+            hint: Some("it comes with copied text; type the spaces anew".into()),
+            mend: Some(Edit { line, start: col, old, new: " ".repeat(old) }),
+            ..place.trap(old, format!("an invisible character (U+{code:04X}) where a space is meant"))
+        })
+    })
+}
+
+/// The nearest line above that says something.
+fn above(lines: &[String], line: usize) -> Option<usize> {
+    (1..line).rev().find(|line| lines.get(line - 1).is_some_and(|text| has_content(text)))
 }
 
 /// `*.example.com`, `@name`, `%x`: characters that mean something at the beginning of a value.
@@ -170,14 +196,8 @@ fn brace_or_bracket(at: &Place) -> Option<Trap> {
     Some(at.quote(from, at.word_end(at.col), what))
 }
 
-/// A bracket or a quote that is opened and never closed, or closed and never opened.
+/// A bracket that is opened and never closed, or closed and never opened.
 fn unclosed(lines: &[String], at: &Place, info: &str) -> Option<Trap> {
-    if info.contains("quoted scalar") && (info.contains("indentation") || info.contains("end of stream")) {
-        let end = at.value_end(at.col);
-        let quote = at.at(at.col)?;
-        let trap = at.trap(1, format!("this quote ({quote}) is never closed"));
-        return Some(Trap { mend: Some(Edit { line: at.line, start: end, old: 0, new: quote.into() }), ..trap });
-    }
     if info.contains("misplaced bracket") {
         let close = at.at(at.col)?;
         return Some(at.trap(1, format!("`{close}` closes nothing")));
@@ -198,7 +218,10 @@ fn unclosed(lines: &[String], at: &Place, info: &str) -> Option<Trap> {
             ..at.trap(1, format!("this line is inside of `{open}`, and not indented"))
         });
     }
-    Some(place.trap(1, format!("this `{open}` is never closed: `{close}` is missing")))
+    // Where the next line is already something else, the end of this one is where it was meant to close.
+    let end = place.value_end(place.col);
+    let mend = (at.line == line + 1).then(|| Edit { line, start: end, old: 0, new: close.into() });
+    Some(Trap { mend, ..place.trap(1, format!("this `{open}` is never closed: `{close}` is missing")) })
 }
 
 /// The innermost bracket that is open at a place, read lightly: quotes and comments are skipped.
@@ -228,8 +251,7 @@ fn innermost_open(lines: &[String], line: usize, col: usize) -> Option<(usize, u
 
 /// `key:value`, on the line of the error or on the one above, which the parser takes for text that goes on.
 fn missing_space(lines: &[String], at: &Place) -> Option<Trap> {
-    let above = (1..at.line).rev().find(|line| lines.get(line - 1).is_some_and(|text| has_content(text)));
-    [Some(at.line), above].into_iter().flatten().find_map(|line| {
+    [Some(at.line), above(lines, at.line)].into_iter().flatten().find_map(|line| {
         let text = lines.get(line - 1)?;
         let place = Place::new(lines, line, 0);
         let start = place.chars.iter().position(|c| !c.is_whitespace() && *c != '-')?;
@@ -266,7 +288,7 @@ fn colon_in_value(lines: &[String], at: &Place, info: &str) -> Option<Trap> {
     let first =
         line.find(": ").map(|byte| line.get(..byte).unwrap_or_default().chars().count()).filter(|col| *col < at.col);
     let Some(first) = first else {
-        let above = (1..at.line).rev().find(|line| lines.get(line - 1).is_some_and(|text| has_content(text)))?;
+        let above = above(lines, at.line)?;
         let text = lines.get(above - 1)?.trim();
         if !text.contains(':') {
             let start = lines.get(above - 1)?.chars().take_while(|c| c.is_whitespace()).count();
@@ -297,8 +319,14 @@ fn colon_in_value(lines: &[String], at: &Place, info: &str) -> Option<Trap> {
     })
 }
 
-/// Quotes that end too early, and escapes that don't exist.
+/// Quotes that end too early or never, and escapes that don't exist.
 fn quotes(at: &Place, info: &str) -> Option<Trap> {
+    if info.contains("quoted scalar") && (info.contains("indentation") || info.contains("end of stream")) {
+        let end = at.value_end(at.col);
+        let quote = at.at(at.col).filter(|quote| "\"'".contains(*quote))?;
+        let trap = at.trap(1, format!("this quote ({quote}) is never closed"));
+        return Some(Trap { mend: Some(Edit { line: at.line, start: end, old: 0, new: quote.into() }), ..trap });
+    }
     if info.contains("unknown escape") {
         let end = (at.col + 1..at.chars.len()).find(|col| at.at(*col) == Some('"') && at.at(col - 1) != Some('\\'))?;
         let inner = at.text(at.col + 1, end);
@@ -320,9 +348,8 @@ fn quotes(at: &Place, info: &str) -> Option<Trap> {
 /// Indentation, list items and keys that are not where they can be.
 fn layout(lines: &[String], at: &Place, info: &str) -> Option<Trap> {
     let end = at.value_end(at.col).max(at.col + 1);
-    let above = (1..at.line).rev().find(|line| lines.get(line - 1).is_some_and(|text| has_content(text)));
     if info.contains("simple key") {
-        let line = [above, Some(at.line)].into_iter().flatten().find(|line| {
+        let line = [above(lines, at.line), Some(at.line)].into_iter().flatten().find(|line| {
             lines.get(line - 1).is_some_and(|text| !text.contains(": ") && !text.trim_end().ends_with(':'))
         })?;
         let text = lines.get(line - 1)?;
@@ -366,6 +393,17 @@ impl Edit {
         let differs = changed != *line;
         *line = changed;
         differs
+    }
+
+    /// Whether a place after the change is in what it made.
+    pub(super) fn covers(&self, line: usize, col: usize) -> bool {
+        self.line == line && (self.start..=self.start + self.new.chars().count()).contains(&col)
+    }
+
+    /// Whether a later change would change what this one made.
+    pub(super) fn meets(&self, later: &Self) -> bool {
+        let end = self.start + self.new.chars().count();
+        self.line == later.line && later.start <= end && later.start + later.old >= self.start
     }
 
     /// The column before the change of a column after it.

@@ -81,12 +81,17 @@ pub(super) fn parse(file: FileId, text: &str, faults: &mut Vec<Fault>) -> Option
             return root;
         };
         let trap = traps::explain(&lines, error.marker().line(), error.marker().col(), error.info());
+        // A fault of what was mended is ours, not the operator's; and mending it again might never end.
+        if edits.iter().any(|edit| edit.covers(trap.line, trap.col)) {
+            faults.extend(found);
+            return None;
+        }
         let span = place(file, &edits, trap.line, trap.col, trap.len);
         let mut fault = Fault::error(span, trap.message);
         fault.hint = trap.hint;
         faults.push(fault);
-        let mend = trap.mend.filter(|_| edits.len() < MENDS);
-        let Some(edit) = mend.filter(|edit| edit.apply(&mut lines)) else {
+        let new = |edit: &Edit| edits.len() < MENDS && !edits.iter().any(|done| done.meets(edit));
+        let Some(edit) = trap.mend.filter(new).filter(|edit| edit.apply(&mut lines)) else {
             faults.extend(found);
             return None;
         };
@@ -117,6 +122,8 @@ struct Builder<'a> {
 struct Open {
     span: Span,
     kind: OpenKind,
+    /// Something in it can't be read, so that nothing more is to be said of it.
+    broken: bool,
 }
 
 enum OpenKind {
@@ -156,11 +163,15 @@ impl Builder<'_> {
                 }
                 Event::SequenceStart(anchor, tag) => {
                     self.refuse(anchor, tag.as_deref(), &span);
-                    self.open.push(Open { span: self.span(&span), kind: OpenKind::List(Vec::new()) });
+                    self.open.push(Open { span: self.span(&span), kind: OpenKind::List(Vec::new()), broken: false });
                 }
                 Event::MappingStart(anchor, tag) => {
                     self.refuse(anchor, tag.as_deref(), &span);
-                    self.open.push(Open { span: self.span(&span), kind: OpenKind::Map(Vec::new(), None) });
+                    self.open.push(Open {
+                        span: self.span(&span),
+                        kind: OpenKind::Map(Vec::new(), None),
+                        broken: false,
+                    });
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(node) = self.open.pop().map(Open::close) {
@@ -169,8 +180,12 @@ impl Builder<'_> {
                 }
                 Event::Alias(_) => {
                     let span = self.span(&span);
-                    let fault = Fault::error(span, "an alias (`*name`) has no meaning here");
-                    self.faults.push(fault.hint("write the value out; a text that begins with `*` has to be quoted"));
+                    // The validator says of a merge key what it is.
+                    if !self.open.last().is_some_and(Open::merges) {
+                        let fault = Fault::error(span, "an alias (`*name`) has no meaning here");
+                        self.faults
+                            .push(fault.hint("write the value out; a text that begins with `*` has to be quoted"));
+                    }
                     self.put(Node { span, data: Data::Broken });
                 }
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -194,7 +209,8 @@ impl Builder<'_> {
                 .push(fault.hint("write the value out where it is used; a text that begins with `&` has to be quoted"));
         }
         if let Some(tag) = tag {
-            let fault = Fault::error(span, format!("a tag (`{tag}`) has no meaning here"));
+            let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
+            let fault = Fault::error(span, format!("a tag (`{name}`) has no meaning here"));
             self.faults.push(fault.hint("remove it; a text that begins with `!` has to be quoted"));
         }
     }
@@ -222,10 +238,25 @@ impl Builder<'_> {
                 let (span, text) = (node.span, node.data);
                 let text = match text {
                     Data::Scalar(scalar) => Some(scalar.text),
-                    Data::List(_) | Data::Map(_) | Data::Broken => {
-                        let fault = Fault::error(span, "a key is a word, not a list or a map");
-                        let hint = "a text that begins with `[` or `{` has to be quoted, as in \"[::1]:3000\"";
-                        self.faults.push(fault.hint(hint));
+                    data @ (Data::List(_) | Data::Map(_) | Data::Broken) => {
+                        let fault = match data {
+                            Data::Broken => None,
+                            Data::Map(_) if open.span.col + 1 == span.col => Some(
+                                Fault::error(
+                                    open.span,
+                                    "`{{` begins a template, and this file is not filled in by one",
+                                )
+                                .hint(
+                                    "a value from outside is `${NAME}`; a text that begins with `{` has to be quoted",
+                                ),
+                            ),
+                            Data::Scalar(_) | Data::List(_) | Data::Map(_) => Some(
+                                Fault::error(span, "a key is a word, not a list or a map")
+                                    .hint("a text that begins with `[` or `{` has to be quoted, as in \"[::1]:3000\""),
+                            ),
+                        };
+                        self.faults.extend(fault);
+                        open.broken = true;
                         None
                     }
                 };
@@ -257,8 +288,14 @@ impl Builder<'_> {
 // === impl Open ===
 
 impl Open {
+    /// The value of `<<` comes next.
+    fn merges(&self) -> bool {
+        matches!(&self.kind, OpenKind::Map(_, Some(Key { text: Some(text), .. })) if text == "<<")
+    }
+
     fn close(self) -> Node {
         let data = match self.kind {
+            _ if self.broken => Data::Broken,
             OpenKind::List(nodes) => Data::List(nodes),
             OpenKind::Map(entries, _) => Data::Map(entries),
         };

@@ -1,6 +1,7 @@
 //! `upstreams`: the groups of servers behind the gateway, and how each is balanced, watched and waited for.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -81,6 +82,7 @@ struct Settings {
     weight: u16,
     /// The most requests in flight to it. Default: none.
     #[serde(default)]
+    #[schemars(with = "OrNone<NonZeroU32>")]
     max_connections: OrNone<u32>,
     /// Used only while no other endpoint is eligible. Default: false.
     #[serde(default)]

@@ -3,6 +3,9 @@
 //! The types are the one source of truth: the schema is made from them, and a text with a grammar of its own is parsed
 //! by its type. A value that came from outside of the file is never put into a message.
 
+use std::collections::HashMap;
+
+use regex::Regex;
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Number, Value};
 
@@ -14,14 +17,23 @@ use super::words::{self, nearest, snake};
 
 /// Holds `node` to `schema`; the value to decode is whole only where there are no faults.
 pub(super) fn validate(node: &Node, schema: &Schema, faults: &mut Vec<Fault>) -> Value {
-    let mut validator = Validator { root: schema, faults };
-    let place = Place { name: "the file".into(), key: String::new(), label: node.span, context: None, secret: false };
+    let mut validator = Validator { root: schema, faults, patterns: HashMap::new() };
+    let place = Place {
+        name: "the file".into(),
+        key: String::new(),
+        label: node.span,
+        context: None,
+        secret: false,
+        optional: false,
+    };
     validator.object_root(node, &place)
 }
 
 struct Validator<'a> {
     root: &'a Schema,
     faults: &'a mut Vec<Fault>,
+    /// The schema's patterns, each compiled once for the whole file.
+    patterns: HashMap<&'a str, Option<Regex>>,
 }
 
 /// Where a value stands, for messages.
@@ -36,11 +48,18 @@ struct Place<'s> {
     context: Option<&'s str>,
     /// Its text is not to be shown.
     secret: bool,
+    /// It may be left out.
+    optional: bool,
 }
 
 impl<'a> Validator<'a> {
     fn fault(&mut self, fault: Fault) {
         self.faults.push(fault);
+    }
+
+    fn matches(&mut self, pattern: &'a str, text: &str) -> bool {
+        let compiled = self.patterns.entry(pattern).or_insert_with(|| Regex::new(pattern).ok());
+        compiled.as_ref().is_some_and(|pattern| pattern.is_match(text))
     }
 
     fn object_root(&mut self, node: &Node, place: &Place<'_>) -> Value {
@@ -85,9 +104,10 @@ impl<'a> Validator<'a> {
         let item = |node: &Node| Place {
             name: words::item_name(&place.key),
             key: place.key.clone(),
-            label: node.span,
+            label: start(node),
             context: None,
             secret: false,
+            optional: false,
         };
         let Some(items) = list.items else { return Value::Sequence(nodes.iter().map(raw).collect()) };
         Value::Sequence(nodes.iter().map(|node| self.value(node, items, item(node))).collect())
@@ -96,6 +116,7 @@ impl<'a> Validator<'a> {
     fn object(&mut self, entries: &[Entry], object: &Object<'a>, place: &Place<'_>) -> Value {
         let mut mapping = Mapping::new();
         let mut present: Vec<&str> = Vec::new();
+        let mut whole = true;
         for entry in entries {
             let known = object.keys.and_then(|keys| keys.get_key_value(&entry.key));
             let (name, schema) = match known {
@@ -116,6 +137,10 @@ impl<'a> Validator<'a> {
                             present.push(name);
                             continue;
                         }
+                        Meant::Anything => {
+                            whole = false;
+                            continue;
+                        }
                         Meant::Nothing => continue,
                     },
                 },
@@ -127,11 +152,14 @@ impl<'a> Validator<'a> {
                 label: entry.key_span,
                 context: None,
                 secret: false,
+                optional: !object.required.contains(&name),
             };
             let value = self.value(&entry.value, schema, below);
             mapping.insert(name.into(), value);
         }
-        self.completeness(entries, &present, object, place);
+        if whole {
+            self.completeness(entries, &present, object, place);
+        }
         Value::Mapping(mapping)
     }
 
@@ -140,6 +168,7 @@ impl<'a> Validator<'a> {
         let what = called(object, place);
         let missing: Vec<_> = object.required.iter().copied().filter(|key| !present.contains(key)).collect();
         if !missing.is_empty() {
+            let what = if what == TOP { "the file" } else { &what };
             let mut fault = Fault::error(place.label, format!("{what} needs {}", listed(&missing)));
             if let Some(hint) = example_of(&missing) {
                 fault = fault.hint(hint);
@@ -166,7 +195,7 @@ impl<'a> Validator<'a> {
     /// A name of the operator's choice, as of an upstream.
     fn name(&mut self, entry: &Entry, object: &Object<'a>, place: &Place<'_>) {
         let Some(pattern) = object.name_pattern else { return };
-        if !regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(&entry.key)) {
+        if !self.matches(pattern, &entry.key) {
             let message = format!("`{}` can't be a name in {}", entry.key, place.name);
             let fault = Fault::error(entry.key_span, message);
             self.fault(
@@ -179,14 +208,14 @@ impl<'a> Validator<'a> {
         let key = entry.key.as_str();
         let names = object.names();
         let what = called(object, place);
-        let at = if what == "the top of the file" { "at" } else { "in" };
+        let at = if what == TOP { "at" } else { "in" };
         let known = |name: &str| {
             object.keys.and_then(|keys| keys.get_key_value(name)).map(|(name, schema)| (name.as_str(), schema))
         };
         if key == "<<" {
             let fault = Fault::error(entry.key_span, "a merge key (`<<`) has no meaning here");
             self.fault(fault.hint("write the keys out"));
-            return Meant::Nothing;
+            return Meant::Anything;
         }
         if words::is_later(key) {
             let message = format!("`{key}` is not in this version of headgate");
@@ -230,10 +259,13 @@ impl<'a> Validator<'a> {
     fn owner(&self, key: &str) -> Option<&'static str> {
         let has = |schema: &Schema| schema.get("properties").is_some_and(|keys| keys.get(key).is_some());
         if has(self.root) {
-            return Some("the top of the file");
+            return Some(TOP);
         }
         let definitions = self.root.get("$defs")?.as_object()?;
-        definitions.iter().filter(|(_, schema)| has(schema)).find_map(|(name, _)| words::object_name(name))
+        let first = ["Route", "Upstream", "Listener", "EndpointSettings", "HealthCheck", "Limits"];
+        let rest = definitions.keys().map(String::as_str).filter(|name| !name.ends_with("Overrides"));
+        let mut all = first.into_iter().chain(rest);
+        all.find(|name| definitions.get(*name).is_some_and(has)).and_then(words::object_name)
     }
 
     /// A name with settings: a map of one key.
@@ -270,6 +302,7 @@ impl<'a> Validator<'a> {
                 label: entry.key_span,
                 context: None,
                 secret: false,
+                optional: false,
             };
             let value = self.value(&entry.value, schema, below);
             mapping.insert(key.into(), value);
@@ -289,7 +322,8 @@ impl<'a> Validator<'a> {
         if kind == Kind::Null {
             let span = if span.len == 0 { place.label } else { span };
             let fault = Fault::error(span, format!("{} has no value", place.name));
-            self.fault(fault.hint(format!("write {}, or leave the key out", want.describe())));
+            let or_none = if place.optional { ", or leave the key out" } else { "" };
+            self.fault(fault.hint(format!("write {}{or_none}", want.describe())));
             return Value::Null;
         }
         let octal = scalar.plain && !expanded && matches!(kind, Kind::Int(_)) && has_leading_zero(written);
@@ -309,7 +343,7 @@ impl<'a> Validator<'a> {
                     let near = if number < integers.min { "too small" } else { "out of range" };
                     let also =
                         if want.words.is_empty() { String::new() } else { format!(", or {}", listed(&want.words)) };
-                    let hint = if integers.only.is_some() { String::new() } else { format!("{near}: ") };
+                    let hint = if integers.only.is_some() { "it is ".into() } else { format!("{near}: ") };
                     self.fault(Fault::error(span, message).hint(format!("{hint}{}{also}", integers.describe())));
                     return Value::Null;
                 }
@@ -331,7 +365,9 @@ impl<'a> Validator<'a> {
         if let Some(text) = &want.text {
             return self.text(scalar, kind, span, text, want, place);
         }
-        let word = kind == Kind::Text && (!want.words.is_empty() || !want.choices.is_empty());
+        let on = ["on", "yes", "true", "default", "enabled"].contains(&written.to_ascii_lowercase().as_str());
+        let word =
+            kind == Kind::Text && !(on && want.map.is_some()) && (!want.words.is_empty() || !want.choices.is_empty());
         if word && !expanded {
             if !self.off(written, span, want, place) && !self.number_in_quotes(scalar, span, want, place) {
                 self.unknown_word(written, span, want, place);
@@ -364,7 +400,7 @@ impl<'a> Validator<'a> {
                 } else {
                     sentence
                 };
-                if !want.words.is_empty() {
+                if !want.words.is_empty() && !hint.starts_with("write") {
                     hint = format!("{hint}; or write {}", listed(&want.words));
                 }
                 let message = format!("{} can't be {shown}", place.name);
@@ -401,7 +437,7 @@ impl<'a> Validator<'a> {
             let message = format!("{} is too short: at least {} characters", place.name, text.min_length);
             self.fault(Fault::error(span, message));
         } else if let Some(pattern) = text.pattern.filter(|_| text.name.is_none())
-            && !regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(written))
+            && !self.matches(pattern, written)
         {
             let fault = Fault::error(span, format!("{} can't be {shown}", place.name));
             self.fault(fault.hint(match pattern {
@@ -453,6 +489,10 @@ impl<'a> Validator<'a> {
             _ => format!("{} can't be `{word}`", place.name),
         };
         let fault = Fault::error(span, message);
+        if context == "PluginUse" && ["name", "type", "plugin", "config", "settings"].contains(&word) {
+            self.fault(fault.hint("the plugin's name is itself the key: `- headers: { .. }`"));
+            return;
+        }
         if let Some(name) = names.iter().find(|name| **name == word) {
             // It exists, but not without settings.
             self.fault(fault.hint(format!("it needs its settings: `{name}: {{ .. }}`")));
@@ -499,7 +539,8 @@ impl<'a> Validator<'a> {
                 hint = "a list item needs a space after its `-`".into();
             }
             (Data::Scalar(scalar), Want { list: Some(list), .. }) if scalar.written.is_none() => {
-                let bare = list.items.is_some_and(|items| Want::of(self.root, items).text.is_some());
+                let bare = list.items.map(|items| Want::of(self.root, items));
+                let bare = bare.is_some_and(|want| want.text.is_some() || !want.words.is_empty());
                 hint = match bare && !scalar.text.contains(' ') {
                     true => format!("it is a list: `[{}]`", scalar.text),
                     false => "it is a list: begin each entry on a line of its own with `- `".into(),
@@ -509,7 +550,13 @@ impl<'a> Validator<'a> {
                 hint = "it is a list: begin each entry with `- `".into();
             }
             (Data::List(_), Want { map: Some(object), .. }) if object.named.is_some() => {
-                hint = "it is a map from name to settings: `NAME: { .. }`, without `- `".into();
+                let settings =
+                    object.named.map(|named| Want::of(self.root, named)).is_some_and(|want| want.map.is_some());
+                let value = if settings { "settings: `NAME: { .. }`" } else { "value: `NAME: VALUE`" };
+                hint = format!("it is a map from name to {value}, without `- `");
+            }
+            (Data::List(_), Want { text: Some(_), .. }) if place.key == "upstream" => {
+                hint = "it is one name; several share a route as `upstreams: [{ name: .., weight: .. }, ..]`".into();
             }
             (Data::List(nodes), Want { text: Some(_), list: None, .. }) if nodes.len() == 1 => {
                 hint = "it is one value, without `[` `]`; a text that begins with `[` has to be quoted".into();
@@ -518,6 +565,10 @@ impl<'a> Validator<'a> {
                 if entries.first().is_some_and(|entry| is_null(&entry.value)) =>
             {
                 hint = format!("{hint}; a text that begins with `{{` has to be quoted");
+            }
+            (Data::Scalar(_), Want { map: Some(Object { definition: Some("Config"), .. }), .. }) => {
+                hint = "it is YAML: lines of `key: value`, indented with spaces, the first of them as in `listeners:`"
+                    .into();
             }
             (Data::Scalar(scalar), Want { map: Some(object), .. }) if scalar.written.is_none() => {
                 if let Some(better) = self.map_hint(scalar, object, want) {
@@ -529,6 +580,8 @@ impl<'a> Validator<'a> {
                 let no = ["off", "no", "n", "0", "disabled"].contains(&scalar.text.to_ascii_lowercase().as_str());
                 if (yes || no) && want.boolean == Some(None) {
                     hint = format!("write `{yes}`");
+                } else if !scalar.plain && matches!(tree::kind(&scalar.text), Kind::Bool(_)) {
+                    hint = format!("quotes make it text: write {}", scalar.text);
                 }
             }
             (Data::Scalar(scalar), Want { integer: Some(_), .. }) if scalar.written.is_none() && !scalar.plain => {
@@ -550,13 +603,17 @@ impl<'a> Validator<'a> {
             return Some(format!("a space is missing after `{key}:`"));
         }
         let lower = text.to_ascii_lowercase();
+        let definition = object.definition?;
         if ["off", "none", "no", "false", "disabled"].contains(&lower.as_str()) && want.words.is_empty() {
-            return Some("to be without it, leave the key out".into());
+            return words::without(definition).map(str::to_owned);
         }
         if ["on", "yes", "true", "default", "auto", "enabled"].contains(&lower.as_str()) {
-            return Some(format!("it is {}; `{{}}` takes the defaults where there are any", want.describe()));
+            return match object.required.is_empty() && object.exactly_one.is_empty() {
+                true => Some("write `{}` for its defaults, or leave the key out where it is on anyway".into()),
+                false => Some(format!("write `{{ {}: .. }}`", words::main_key(definition)?)),
+            };
         }
-        let key = words::main_key(object.definition?)?;
+        let key = words::main_key(definition)?;
         match want.describe() {
             _ if text.contains([' ', '\n']) || text.len() > 60 => None,
             _ if key == "endpoints" => Some(format!("write `{{ endpoints: [{text}] }}`")),
@@ -565,12 +622,17 @@ impl<'a> Validator<'a> {
     }
 }
 
+/// What the outermost map is called.
+const TOP: &str = "the top of the file";
+
 /// What an unknown key was meant to be.
 enum Meant<'s> {
     /// This key; its value is read on.
     Key(&'s str, &'s Schema),
     /// It stands for this key, which then isn't missing; its value has another shape.
     InPlaceOf(&'s str),
+    /// Whatever is missing.
+    Anything,
     Nothing,
 }
 
@@ -614,6 +676,14 @@ fn show(scalar: &Scalar, place: &Place<'_>) -> String {
 
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What to mark of a map that stands for itself: its first key.
+fn start(node: &Node) -> Span {
+    match &node.data {
+        Data::Map(entries) => entries.first().map_or(node.span, |entry| entry.key_span),
+        Data::Scalar(_) | Data::List(_) | Data::Broken => node.span,
+    }
 }
 
 fn is_null(node: &Node) -> bool {

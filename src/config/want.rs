@@ -158,6 +158,7 @@ impl<'s> Want<'s> {
         if let Some(object) = &self.map {
             ways.push(object.describe());
         }
+        ways.dedup();
         match ways.pop() {
             Some(last) if ways.is_empty() => last,
             Some(last) => format!("{} or {last}", ways.join(", ")),

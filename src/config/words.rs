@@ -537,6 +537,18 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
     })
 }
 
+/// How to be without what a map of settings is for.
+pub(super) fn without(context: &str) -> Option<&'static str> {
+    Some(match context {
+        "HealthCheck" | "Queue" | "AccessLog" => "to be without it, leave the key out",
+        "Retry" | "RetryOverrides" => "to be without retries, write `{ attempts: 1 }`",
+        "Keepalive" => "to keep no connections, write `{ idle: 0 }`",
+        "Timeouts" | "TimeoutOverrides" => "only `request` can be without a limit: `{ request: none }`",
+        "Admin" => "the admin listener is always on; on a loopback address only this host reaches it",
+        _ => return None,
+    })
+}
+
 /// What an object is called in a sentence.
 pub(super) fn object_name(definition: &str) -> Option<&'static str> {
     Some(match definition {
