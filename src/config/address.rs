@@ -59,7 +59,12 @@ impl FromStr for ListenAddress {
         if let Ok(address) = text.parse() {
             return Ok(Self::Tcp(address));
         }
-        let (host, port) = host_and_port(text, "0.0.0.0", 8080)?;
+        if text.parse::<u16>().is_ok() {
+            return Err(format!(
+                "which addresses? `127.0.0.1:{text}` is this host only, `0.0.0.0:{text}` every IPv4 address"
+            ));
+        }
+        let (host, port) = host_and_port(text, "127.0.0.1", 8080)?;
         Err(match host {
             "" | "*" => {
                 format!("which addresses? `0.0.0.0:{port}` is every IPv4 address, `[::]:{port}` every IPv6 one")

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::expand::{self, Outside};
@@ -269,11 +269,10 @@ impl<'a> Reader<'a> {
 fn read_text(path: &Path) -> Result<String, String> {
     /// Larger is no configuration and no secret; it bounds what a wrong path (`/dev/zero`) costs.
     const BYTES: u64 = 16 << 20;
-    let reason = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
+    // The kind says it without the system's number: "permission denied", "entity not found".
+    let reason = |error: std::io::Error| match error.kind() == ErrorKind::NotFound {
+        true => "there is no such file".to_owned(),
+        false => error.kind().to_string(),
     };
     let metadata = std::fs::metadata(path).map_err(reason)?;
     if metadata.is_dir() {

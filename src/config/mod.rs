@@ -3,7 +3,10 @@
 //! One file a section. serde decodes, schemars describes; defaults and units live with the types and nowhere else.
 
 mod address;
+mod attempt;
 mod expand;
+mod fitness;
+mod foreign;
 mod listener;
 mod load;
 mod problem;
@@ -27,6 +30,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use address::{EndpointAddress, ListenAddress, Network, Place};
+pub use attempt::{Condition, Retry, RetryMethods, RetryOverrides, TimeoutOverrides, Timeouts};
+pub(crate) use fitness::passing;
+pub use fitness::{HealthCheck, Outlier, StatusRange};
 pub use listener::{Limits, Listener, Underscores};
 pub use load::{Dependencies, LoadError, Loaded, load};
 pub use problem::{At, Problem, Severity};
@@ -36,11 +42,7 @@ pub use schema::{key_paths, schema};
 pub use source::LocatedProblem;
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
-pub(crate) use upstream::passing;
-pub use upstream::{
-    Condition, Endpoint, HealthCheck, HostHeader, Keepalive, Outlier, Queue, Retry, RetryMethods, RetryOverrides,
-    StatusRange, TimeoutOverrides, Timeouts, Upstream,
-};
+pub use upstream::{Endpoint, HostHeader, Keepalive, Queue, Upstream};
 
 /// The whole file, included files merged in.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

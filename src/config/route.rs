@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::attempt::{RetryOverrides, TimeoutOverrides};
 use super::text::text;
 use super::unit::OneOrMany;
-use super::upstream::{RetryOverrides, TimeoutOverrides};
 use crate::strategy;
 
 /// A match and what to do. Everything written must match; what isn't written matches all.
@@ -197,13 +197,14 @@ impl Default for Respond {
 
 impl<'de> Deserialize<'de> for PluginUse {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(name) => Ok(Self { name, settings: serde_json::json!({}) }),
-            serde_json::Value::Object(map) if map.len() == 1 => match map.into_iter().next() {
-                Some((name, settings)) => Ok(Self { name, settings }),
-                None => Err(D::Error::custom("a plugin's name")),
-            },
-            _ => Err(D::Error::custom("a plugin's name, or its name with settings")),
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if let Some(name) = value.as_str() {
+            return Ok(Self { name: name.to_owned(), settings: serde_json::json!({}) });
+        }
+        let single = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next());
+        match single {
+            Some((name, settings)) => Ok(Self { name: name.clone(), settings: settings.clone() }),
+            None => Err(D::Error::custom("a plugin's name, or its name with settings")),
         }
     }
 }

@@ -7,10 +7,11 @@
 use std::str::FromStr;
 
 use super::address::{EndpointAddress, ListenAddress, Network};
+use super::fitness::StatusRange;
 use super::route::Method;
 use super::telemetry::AccessLogFormat;
 use super::unit::{Duration, Percent, Size};
-use super::upstream::{HostHeader, StatusRange};
+use super::upstream::HostHeader;
 use crate::strategy;
 
 /// Gives a `FromStr + Display` type its serde and schema faces.

@@ -82,14 +82,17 @@ impl FromStr for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0.as_millis();
-        match ms {
-            _ if self.0.subsec_micros() % 1_000 != 0 => write!(f, "{}ms", self.0.as_micros() as f64 / 1_000.0),
-            _ if ms % 86_400_000 == 0 => write!(f, "{}d", ms / 86_400_000),
-            _ if ms % 3_600_000 == 0 => write!(f, "{}h", ms / 3_600_000),
-            _ if ms % 60_000 == 0 && ms > 60_000 => write!(f, "{}m", ms / 60_000),
-            _ if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
-            _ => write!(f, "{ms}ms"),
+        let micros = self.0.as_micros();
+        if !micros.is_multiple_of(1_000) {
+            return write!(f, "{}ms", micros as f64 / 1_000.0);
+        }
+        let ms = micros / 1_000;
+        // The largest unit of which it is a whole number, but seconds up to a minute.
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+        let fits = |(_, size): &&(&str, u128)| ms.is_multiple_of(*size) && (ms > 60_000 || *size <= 1_000);
+        match units.iter().find(fits) {
+            Some((unit, size)) => write!(f, "{}{unit}", ms / size),
+            None => write!(f, "{ms}ms"),
         }
     }
 }
@@ -240,6 +243,12 @@ macro_rules! or_word {
 or_word!(OrNone, "none");
 or_word!(OrOff, "off");
 
+impl<T> Default for OrNone<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
 // === impl OneOrMany ===
 
 impl<T> Default for OneOrMany<T> {
@@ -250,10 +259,8 @@ impl<T> Default for OneOrMany<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = match serde_json::Value::deserialize(deserializer)? {
-            list @ serde_json::Value::Array(_) => list,
-            one => serde_json::Value::Array(vec![one]),
-        };
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let value = if value.is_array() { value } else { serde_json::Value::Array(vec![value]) };
         serde_json::from_value(value).map(Self).map_err(D::Error::custom)
     }
 }

@@ -128,13 +128,8 @@ impl<'s> Want<'s> {
     pub(super) fn describe(&self) -> String {
         let mut ways: Vec<String> = Vec::new();
         const MANY: usize = 12;
-        ways.extend(
-            self.words
-                .iter()
-                .chain(self.choices.iter().map(|(name, _)| name))
-                .take(MANY)
-                .map(|word| format!("`{word}`")),
-        );
+        let with_settings = self.choices.iter().map(|(name, _)| name).filter(|name| !self.words.contains(name));
+        ways.extend(self.words.iter().chain(with_settings).take(MANY).map(|word| format!("`{word}`")));
         if let Some(Text { name, .. }) = &self.text {
             ways.push(name.and_then(example).unwrap_or("text").to_owned());
         }
@@ -158,7 +153,6 @@ impl<'s> Want<'s> {
         if let Some(object) = &self.map {
             ways.push(object.describe());
         }
-        ways.dedup();
         match ways.pop() {
             Some(last) if ways.is_empty() => last,
             Some(last) => format!("{} or {last}", ways.join(", ")),
