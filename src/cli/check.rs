@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{CONFIGURATION, complain, print};
 use crate::reload;
-use crate::telemetry::metrics::{Metrics, SeriesEstimate};
+use crate::telemetry::metrics::{Counted, Metrics, SeriesEstimate};
 
 /// Prints every problem of the file, or what it makes.
 pub(super) fn check(file: &Path) -> ExitCode {
@@ -16,8 +16,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
             let snapshot = &candidate.compiled.snapshot;
             let (listeners, routes, upstreams) =
                 (snapshot.listeners.len(), snapshot.routes.len(), snapshot.upstreams.len());
-            let endpoints = candidate.compiled.work.len();
-            let series = SeriesEstimate::of(listeners, routes, upstreams, endpoints);
+            let endpoints = snapshot.upstreams.iter().map(|upstream| upstream.endpoints().len()).sum();
+            let plugins = snapshot.routes.iter().map(|route| route.plugin_metrics.len()).sum();
+            let series = SeriesEstimate::of(Counted { listeners, routes, plugins, upstreams, endpoints });
             print(&format!(
                 "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",
                 file.display(),

@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_documented() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for field in Field::ALL {
+            assert!(
+                page.contains(&format!("`{}`", field.name())),
+                "docs/operations.md says nothing of {}",
+                field.name()
+            );
+        }
+    }
+
+    #[test]
     fn a_wrong_template_is_answered_with_what_was_meant() {
         let problem = |text| Template::parse(text).unwrap_err().to_string();
         assert!(
