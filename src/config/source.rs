@@ -90,6 +90,9 @@ impl Sources {
 
     pub(super) fn render(&self, fault: Fault) -> LocatedProblem {
         let Fault { span, severity, message, hint, also } = fault;
+        let line = self.line(span.file, span.line).unwrap_or_default();
+        let message = censor(&message, line);
+        let hint = hint.map(|hint| censor(&hint, line));
         let mut excerpts: Vec<_> = self.excerpt(span, None).into_iter().collect();
         if let Some((words, span)) = also {
             let title = format!("{words} {}:{}:{}", self.name(span.file), span.line, span.col + 1);
@@ -121,29 +124,39 @@ impl Sources {
 }
 
 /// The line with the values of keys that hold secrets starred out, character for character. `${NAME}` is no secret.
-pub(super) fn mask(line: &str) -> String {
+fn mask(line: &str) -> String {
     const SECRET: [&str; 5] = ["token", "secret", "password", "passwd", "credential"];
     let lower = line.to_ascii_lowercase();
     let mut masked: Vec<char> = line.chars().collect();
-    for word in SECRET {
-        for (at, _) in lower.match_indices(word) {
-            let Some(colon) = lower.get(at..).and_then(|rest| rest.find(':')).map(|colon| at + colon) else { continue };
-            let key = lower.get(at..colon).unwrap_or_default();
-            if !key.chars().all(|c| c.is_ascii_alphanumeric() || "_-'\" ".contains(c)) {
-                continue;
-            }
-            let value = line.get(colon + 1..).unwrap_or_default();
-            let start = line.get(..=colon).unwrap_or_default().chars().count();
-            let expanded = value.trim_start_matches([' ', '"', '\'', '[', '{']).starts_with("${");
-            if expanded {
-                continue;
-            }
-            for c in masked.iter_mut().skip(start).filter(|c| !" \"'[]{},".contains(**c)) {
-                *c = '*';
-            }
+    for (at, word) in SECRET.iter().flat_map(|word| lower.match_indices(word)) {
+        let after = lower.get(at..).unwrap_or_default();
+        // Where the colon was forgotten, the first word of a line is still its key.
+        let begins = lower.get(..at).is_some_and(|before| before.trim_start().trim_start_matches("- ").is_empty());
+        let blank = after.find(' ').filter(|_| begins);
+        let Some(end) = after.find(':').or(blank).map(|end| at + end) else { continue };
+        let key = lower.get(at + word.len()..end).unwrap_or_default();
+        if !key.chars().all(|c| c.is_ascii_alphanumeric() || "_-'\" ".contains(c)) {
+            continue;
+        }
+        let value = line.get(end + 1..).unwrap_or_default();
+        if value.trim_start_matches([' ', '"', '\'', '[', '{']).starts_with("${") {
+            continue;
+        }
+        let start = line.get(..=end).unwrap_or_default().chars().count();
+        for c in masked.iter_mut().skip(start).filter(|c| !" \"'[]{},".contains(**c)) {
+            *c = '*';
         }
     }
     masked.into_iter().collect()
+}
+
+/// `text` without what `mask` stars out of `line`.
+fn censor(text: &str, line: &str) -> String {
+    let masked = mask(line);
+    let hidden: String = line.chars().zip(masked.chars()).map(|(c, m)| if c == m { '\0' } else { c }).collect();
+    // Shorter pieces would star out parts of ordinary words, and tell nothing.
+    let pieces = hidden.split('\0').filter(|piece| piece.chars().count() > 2);
+    pieces.fold(text.to_owned(), |text, piece| text.replace(piece, &"*".repeat(piece.chars().count())))
 }
 
 // === impl FileId ===

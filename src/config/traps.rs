@@ -99,15 +99,12 @@ impl Place {
     fn quote(&self, from: usize, to: usize, why: &str) -> Trap {
         let token = self.text(from, to);
         let quoted = quoted(&token);
-        // A secret may stand here: then neither it nor its correction is shown.
-        let secret = super::source::mask(&self.all()) != self.all();
-        let shown = if secret { "this".to_owned() } else { format!("`{token}`") };
         Trap {
             line: self.line,
             col: from,
             len: to - from,
-            message: format!("{shown} has to be quoted: {why}"),
-            hint: (!secret).then(|| format!("write {quoted}")),
+            message: format!("`{token}` has to be quoted: {why}"),
+            hint: Some(format!("write {quoted}")),
             mend: Some(Edit { line: self.line, start: from, old: to - from, new: quoted }),
         }
     }
