@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use headgate_plugins::Exchange;
 use http::{Extensions, HeaderValue};
+use pingora::ErrorSource;
 use pingora_http::RequestHeader;
 
 use super::failure::Failure;
@@ -202,8 +203,12 @@ impl RequestContext {
         }
     }
 
-    /// The failure that an error of Pingora's means, our own deadlines first: they end a read of the client's side.
+    /// The failure that an error means: the one that a hook of ours named, or our own deadline, which ends a read of the
+    /// client's side, or what Pingora saw.
     pub(super) fn classify(&self, error: &pingora::Error) -> Failure {
+        if let (ErrorSource::Internal, Some(failure)) = (error.esource(), self.failure) {
+            return failure;
+        }
         match self.connection.as_ref().and_then(|connection| connection.deadline.expired()) {
             Some(Cause::FirstByte) => Failure::FirstByteTimeout,
             Some(Cause::Idle | Cause::UpgradeIdle) => Failure::IdleTimeout,

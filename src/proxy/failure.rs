@@ -174,12 +174,13 @@ impl Failure {
 
 /// Whether the client names JSON and not HTML. `*/*` asks for nothing in particular.
 fn wants_json(request: &HeaderMap) -> bool {
-    request.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|range| {
-            let kind = range.split(';').next().unwrap_or("").trim();
-            kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-        })
-    })
+    let names = |wanted: fn(&str) -> bool| {
+        let values = request.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|range| wanted(range.split(';').next().unwrap_or("").trim()))
+    };
+    let json =
+        names(|kind| kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")));
+    json && !names(|kind| kind == "text/html")
 }
 
 #[cfg(test)]
@@ -234,6 +235,8 @@ mod tests {
             assert_eq!(kind, "text/plain; charset=utf-8");
             assert!(!String::from_utf8_lossy(&body).contains("127.0.0.1"));
         }
+        headers.insert(ACCEPT, http::HeaderValue::from_static("text/html, application/json;q=0.5"));
+        assert_eq!(Failure::NoRoute.body(&headers).0, "text/plain; charset=utf-8");
         headers.insert(ACCEPT, http::HeaderValue::from_static("application/json, text/plain;q=0.5"));
         for failure in ALL {
             let (kind, body) = failure.body(&headers);

@@ -155,6 +155,10 @@ impl ProxyHttp for Gateway {
             error.set_retry(true);
             return Err(error);
         }
+        if ctx.upgraded {
+            // From here on `upgrade_idle` counts, for both sides as one: the connection's own deadline.
+            session.set_read_timeout(None);
+        }
         headers::strip_hop_by_hop(response);
         Ok(())
     }

@@ -10,6 +10,9 @@ use crate::endpoint;
 use crate::route::Target;
 use crate::upstream::Lease;
 
+/// How long a connection stays open that nobody will use again.
+const NOT_KEPT: Duration = Duration::from_millis(1);
+
 /// The peer for one attempt on `lease`'s endpoint.
 ///
 /// # Errors
@@ -33,6 +36,10 @@ pub(super) fn peer(lease: &Lease, target: &Target, ctx: &RequestContext) -> Resu
     // Waiting for an answer is timed by the connection's deadline: Pingora's read timeout is one for all phases.
     peer.options.read_timeout = None;
     peer.options.write_timeout = Some(target.timeouts.idle);
-    peer.options.idle_timeout = target.keepalive;
+    peer.options.idle_timeout = target.keepalive.or(Some(NOT_KEPT));
+    if target.keepalive.is_none() {
+        // Pingora keeps every connection that could serve again: nobody else asks for one of this group.
+        peer.group_key = fastrand::u64(..);
+    }
     Ok(peer)
 }

@@ -76,6 +76,10 @@ pub fn check(request: &mut RequestHeader, raw: Option<&[u8]>, underscores: Under
         return Err(Violation::Method);
     }
     check_framing(request)?;
+    // Pingora leaves the length out where there is an encoding too.
+    if request.headers.contains_key(TRANSFER_ENCODING) && raw.is_some_and(names_length) {
+        return Err(Violation::TwoFramings);
+    }
     check_host(request)?;
     check_fields(request, underscores)
 }
@@ -100,6 +104,13 @@ fn check_lines(raw: &[u8]) -> Result<(), Violation> {
     let mut gaps = line.iter().filter(|byte| byte.is_ascii_whitespace());
     let two_spaces = gaps.next() == Some(&b' ') && gaps.next() == Some(&b' ') && gaps.next().is_none();
     if two_spaces { Ok(()) } else { Err(Violation::RequestLine) }
+}
+
+/// Whether a line of the head is a Content-Length.
+fn names_length(raw: &[u8]) -> bool {
+    let name = CONTENT_LENGTH.as_str().as_bytes();
+    raw.split(|byte| *byte == b'\n')
+        .any(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 fn check_framing(request: &RequestHeader) -> Result<(), Violation> {
@@ -228,6 +239,15 @@ mod tests {
         assert_eq!(check_raw(b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
         assert_eq!(check_raw(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
         assert_eq!(check_raw(b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
+    }
+
+    #[test]
+    fn a_length_that_the_parser_left_out_is_still_seen() {
+        let chunked = [("host", "a"), ("transfer-encoding", "chunked")];
+        let check_raw = |raw: &[u8]| check(&mut head(Version::HTTP_11, &chunked), Some(raw), Underscores::Drop);
+        let with = |line: &str| check_raw(format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n").as_bytes());
+        assert_eq!(with("CONTENT-length: 3"), Err(Violation::TwoFramings));
+        assert_eq!(with("X-Content-Length: 3"), Ok(()));
     }
 
     #[test]

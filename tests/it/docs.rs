@@ -7,10 +7,7 @@ use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
 
-use crate::{
-    architecture::MAY_NAME,
-    harness::{Setup, root},
-};
+use crate::harness::{Setup, root};
 
 /// Every Markdown file that is ours, and its text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -147,20 +144,6 @@ fn no_lock_file_carries_a_download_address() {
             assert!(!fs::read_to_string(&lock).unwrap().contains("\"resolved\""), "{}", lock.display());
         }
     }
-}
-
-#[test]
-fn the_table_of_modules_is_the_one_that_is_held() {
-    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let shown: Vec<_> = page
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|row| row.trim_end_matches(" |").split(" | ").collect::<Vec<_>>())
-        .map(|cells| (spans(cells[0])[0], spans(cells[2])))
-        .filter(|(module, _)| !["server", "plugins/"].contains(module))
-        .collect();
-    let held: Vec<_> = MAY_NAME.iter().map(|(module, names)| (*module, names.to_vec())).collect();
-    assert_eq!(shown, held);
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn the_pid_file_names_the_process_and_goes_with_it() {
 fn threads_are_as_many_as_written() {
     let count = |threads: &str| {
         let gateway = Gateway::start(&format!("{PING}process: {{ threads: {threads} }}\n"));
+        assert_eq!(gateway.get("/").status, 200);
         fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap().count()
     };
     assert_eq!(count("8"), count("2") + 6);
@@ -159,7 +160,7 @@ fn an_endpoint_on_a_unix_socket_answers() {
     let directory = tempfile::TempDir::new().unwrap();
     let socket = directory.path().join("app.sock");
     let _app = NodeApp::listen("n1", socket.to_str().unwrap());
-    let health = "health_check: { http: /healthz, interval: 100ms, fall: 1 }";
+    let health = "health_check: { http: /healthz, interval: 150ms, timeout: 150ms, fall: 1 }";
     let gateway = Gateway::start(&upstream(&format!("['unix:{}']", socket.display()), health));
     assert_eq!(gateway.get("/").instance(), "n1");
     eventually("probes pass", || {

@@ -126,7 +126,7 @@ impl Gateway {
     /// The address of a listener, in the order of the file.
     pub(crate) fn listener(&self, index: usize) -> SocketAddr {
         eventually_some("the listener is named in the log", || {
-            self.listening_lines(" listening on ").get(index)?.parse().ok()
+            self.listening_lines("listening on ").get(index)?.parse().ok()
         })
     }
 
@@ -149,7 +149,9 @@ impl Gateway {
         let admin = words.starts_with("admin");
         let lines = self.log();
         let lines = lines.lines().filter(|line| admin || !line.contains("admin listening on "));
-        lines.filter_map(|line| line.split_once(words)?.1.split_whitespace().next().map(str::to_owned)).collect()
+        // In the JSON form the message ends with a quote.
+        let word = |text: &str| text.split([' ', '"']).next().map(str::to_owned);
+        lines.filter_map(|line| word(line.split_once(words)?.1)).collect()
     }
 
     /// A new connection to the first listener.
