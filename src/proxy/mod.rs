@@ -234,6 +234,8 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
         let failure = ctx.failure.unwrap_or_else(|| ctx.classify(error));
+        // Pingora closes the connection after this, so the answer must say so.
+        session.set_keepalive(None);
         if let Err(error) = answer::failure(session, ctx, failure).await {
             log::debug!("the client left before it got its {}: {error}", failure.status());
         }

@@ -94,6 +94,10 @@ impl Tried {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
     pub(super) fn contains(&self, index: usize) -> bool {
         self.endpoints.contains(index)
     }

@@ -35,7 +35,8 @@ impl Upstream {
         now: Instant,
         random: u64,
     ) -> Result<(Candidates<'_>, bool), Refusal> {
-        let [mut primary, mut backup] = self.tiers(tried, promised, false, now);
+        let ejects = self.outlier.is_some();
+        let [mut primary, mut backup] = self.tiers(tried, promised, |endpoint| fit(endpoint, ejects, now));
         let first = if primary.members > 0 { &primary } else { &backup };
         let too_few = |percent: u8| first.fit * 100 <= first.members * usize::from(percent);
         let backups_instead = primary.fit == 0 && backup.fit > 0 && primary.members > 0;
@@ -44,7 +45,15 @@ impl Upstream {
             self.log_failing_open(failing_open, first);
         }
         if failing_open {
-            [primary, backup] = self.tiers(tried, promised, true, now);
+            [primary, backup] = self.tiers(tried, promised, |_| true);
+        }
+        let mut failing_open = failing_open;
+        let none_left = primary.open.is_empty() && backup.open.is_empty() && !primary.full && !backup.full;
+        if none_left && !tried.is_empty() && self.panic_threshold.is_some() {
+            // Each fit one failed this request. One that was set aside for its traffic may be well again, and is better
+            // than no answer.
+            [primary, backup] = self.tiers(tried, promised, |endpoint| fit(endpoint, false, now));
+            failing_open = true;
         }
         let full = primary.full || backup.full;
         let open = if primary.open.is_empty() { backup.open } else { primary.open };
@@ -53,9 +62,8 @@ impl Upstream {
         Ok((candidates, failing_open))
     }
 
-    fn tiers(&self, tried: &Tried, promised: bool, all_fit: bool, now: Instant) -> [Tier; 2] {
+    fn tiers(&self, tried: &Tried, promised: bool, fit: impl Fn(&Endpoint) -> bool) -> [Tier; 2] {
         let mut tiers = [Tier::default(), Tier::default()];
-        let ejects = self.outlier.is_some();
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             let state = &endpoint.state;
             if endpoint.weight == 0 || state.draining() || !state.reachable() {
@@ -63,7 +71,7 @@ impl Upstream {
             }
             let tier = &mut tiers[usize::from(endpoint.backup)];
             tier.members += 1;
-            if !all_fit && !fit(endpoint, ejects, now) {
+            if !fit(endpoint) {
                 continue;
             }
             tier.fit += 1;

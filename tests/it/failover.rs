@@ -99,7 +99,7 @@ fn a_refused_connection_costs_no_attempt() {
     let endpoints = format!("[{}, {}]", refused.join(", "), origin.address());
     let gateway =
         Gateway::start(&upstream(&endpoints, &format!("strategy: first, retry: {{ attempts: 1 }}, {NO_OUTLIER}")));
-    for ask in [Ask::get("/"), Ask::post("/", "once"), Ask::post("/", "").chunks(&["on", "ce"])] {
+    for ask in [Ask::get("/"), Ask::post("/", "once"), Ask::new("POST", "/").chunks(&["on", "ce"])] {
         assert_eq!(gateway.ask(&ask).instance(), "a");
     }
     assert_eq!(origin.last().text(), "once");
@@ -179,6 +179,40 @@ fn a_get_whose_answer_has_begun_is_not_tried_again() {
     let gateway = Gateway::start(&upstream(&endpoints, &format!("strategy: first, {NO_OUTLIER}")));
     assert!(gateway.client().try_ask(&Ask::get("/")).is_err(), "half an answer passed for a whole one");
     assert_eq!(origins[1].count(), 0);
+}
+
+#[test]
+fn when_every_fit_endpoint_refuses_one_that_was_set_aside_is_asked() {
+    let mut origins = Origin::several(2);
+    origins[0].status(503);
+    let endpoints = list(&[&origins[0], &origins[1]]);
+    let settings = |panic_threshold: &str| {
+        let outlier = "outlier: { consecutive_errors: 1, eject_for: 1h }";
+        upstream(&endpoints, &format!("strategy: first, {outlier}, panic_threshold: {panic_threshold}"))
+    };
+    let gateway = Gateway::start(&settings("0%"));
+    assert_eq!(gateway.get("/").instance(), "b");
+    assert_eq!(gateway.get("/").instance(), "b");
+    assert_eq!(origins[0].count(), 1, "set aside");
+    origins[0].status(200);
+    origins[1].down();
+    assert_eq!(gateway.get("/").instance(), "a");
+    gateway.rewrite(&settings("off"));
+    assert_eq!(gateway.get("/").status, 502);
+}
+
+#[test]
+fn an_error_of_ours_leaves_the_client_in_no_doubt_about_its_connection() {
+    let port = Port::reserve();
+    let gateway = Gateway::start(&upstream(&format!("[{}]", port.address()), ""));
+    let mut client = gateway.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").status, 502);
+        if !client.reusable() {
+            assert!(client.rest().is_empty());
+            client = gateway.client();
+        }
+    }
 }
 
 #[test]
