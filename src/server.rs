@@ -26,6 +26,7 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process_log;
+use crate::telemetry::quota::Quota;
 use life::{Life, Signals};
 
 /// Why the gateway did not start.
@@ -41,6 +42,9 @@ pub enum StartError {
 
 /// More tries than a request can ever need: each attempt goes to another address, and what bounds them is the route.
 const MAX_TRIES: usize = 1_000_000;
+
+/// Failed requests that the process log tells of each second.
+const FAILURES_TOLD: u32 = 10;
 
 /// How long the last lines may take to the access log.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -123,7 +127,12 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     control.spawn(serve_admin(admin, Arc::clone(&metrics), status, ending));
     drop(guard);
 
-    let gateway = Gateway { current: Arc::clone(&current), metrics, access_log: Arc::clone(&access_log) };
+    let gateway = Gateway {
+        current: Arc::clone(&current),
+        metrics,
+        access_log: Arc::clone(&access_log),
+        failures_told: Quota::new(FAILURES_TOLD),
+    };
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&fixed.process, idle_connections));
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));

@@ -153,10 +153,6 @@ fn check(name: &str, written: &Written, problems: &mut Vec<Problem>) {
 }
 
 fn check_probe(check: &HealthCheck, sockets_only: bool, at: &At, problems: &mut Vec<Problem>) {
-    if check.timeout.0 > check.interval.0 {
-        let message = "the check may take longer than the time to the next one";
-        problems.push(Problem::error(at.key("timeout"), message).hint("make `timeout` at most `interval`"));
-    }
     let path = check.http.as_deref().unwrap_or("/");
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') {
         let message = format!("`{path}` can't be asked for as it stands");

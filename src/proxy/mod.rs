@@ -30,6 +30,7 @@ pub use context::RequestContext;
 use crate::snapshot::Current;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::quota::Quota;
 use failure::Failure;
 
 /// Serves requests by the present configuration.
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where finished requests go.
     pub access_log: Arc<AccessLog>,
+    /// How many failed requests the process log tells of.
+    pub failures_told: Quota,
 }
 
 #[async_trait]
@@ -243,7 +246,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn suppress_error_log(&self, _: &Session, ctx: &RequestContext, error: &Error) -> bool {
-        record::explain(ctx, error);
+        record::explain(self, ctx, error);
         true
     }
 

@@ -1,6 +1,6 @@
 //! The end of a request: metrics, one access log line.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
@@ -13,13 +13,22 @@ use super::context::RequestContext;
 use super::failure::Failure;
 use crate::telemetry::access_log::Summary;
 
-/// Tells the operator why a request failed, where the fault is ours or behind us.
-pub(super) fn explain(ctx: &RequestContext, error: &Error) {
+/// Tells the operator why a request failed, where the fault is ours or behind us; so many times a second.
+pub(super) fn explain(gateway: &Gateway, ctx: &RequestContext, error: &Error) {
     let failure = ctx.failure.unwrap_or(Failure::Internal);
-    let level = if failure.concerns_operator() { log::Level::Warn } else { log::Level::Debug };
     let route = ctx.route.as_ref().map_or("-", |route| route.name.as_str());
     let endpoint = ctx.endpoint.as_ref().map_or("-", |endpoint| endpoint.id.as_str());
-    log::log!(level, "{} {}: route {route}, endpoint {endpoint}: {error}", failure.status(), failure.reason());
+    let (status, reason) = (failure.status(), failure.reason());
+    if !failure.concerns_operator() {
+        log::debug!("{status} {reason}: route {route}, endpoint {endpoint}: {error}");
+        return;
+    }
+    if let Some(held_back) = gateway.failures_told.take(Instant::now()) {
+        if held_back > 0 {
+            log::warn!("{held_back} more requests failed; the access log and the metrics have them all");
+        }
+        log::warn!("{status} {reason}: route {route}, endpoint {endpoint}: {error}");
+    }
 }
 
 /// Counts and logs a request that is over.
