@@ -83,19 +83,5 @@ fn compile_access_log(written: &AccessLog, problems: &mut Vec<Problem>) -> Optio
     Some(access_log::Settings { destination, format })
 }
 
-/// The name among `known` that was surely meant, as a hint; else the names there are.
-fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut known: Vec<&str> = known.collect();
-    known.sort_unstable();
-    known.dedup();
-    let distance = |name: &str| strsim::damerau_levenshtein(written, name);
-    let close = known.iter().map(|name| (distance(name), *name)).min();
-    match close.filter(|(distance, name)| *distance <= name.len().max(written.len()).div_ceil(3)) {
-        Some((_, name)) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => "the file names none".to_owned(),
-        None => format!("there is `{}`", known.join("`, `")),
-    }
-}
-
 #[cfg(test)]
 mod tests;

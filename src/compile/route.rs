@@ -8,7 +8,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::upstream::{Drafts, Use};
-use super::{Inputs, did_you_mean, listener};
+use super::{Inputs, listener};
+use crate::config::names;
 use crate::config::{self, At, Condition, Problem, RetryMethods, Route as Written, TimeoutOverrides};
 use crate::route::{Action, KeySource, Redirect, Respond, RetryPolicy, Route, RouteName, Target, Timeouts};
 use crate::router::{HostPattern, Match, PathPattern, PatternError, Router};
@@ -178,11 +179,11 @@ fn matched(route: &Written, listeners: &[config::Listener], at: &At, problems: &
     }
     let mut listener = None;
     if let Some(name) = &route.listener {
-        let names: Vec<String> = listeners.iter().map(listener::name).collect();
-        listener = names.iter().position(|known| known == name);
+        let known: Vec<String> = listeners.iter().map(listener::name).collect();
+        listener = known.iter().position(|known| known == name);
         if listener.is_none() {
-            let hint = did_you_mean(name, names.iter().map(String::as_str));
-            problems.push(Problem::error(at.key("listener"), format!("there is no listener `{name}`")).hint(hint));
+            let (message, hint) = names::unknown("listener", name, known.iter().map(String::as_str));
+            problems.push(Problem::error(at.key("listener"), message).hint(hint));
         }
     }
     let methods =

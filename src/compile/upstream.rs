@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{Inputs, did_you_mean};
+use super::Inputs;
+use crate::config::names;
 use crate::config::{
     self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts,
     Upstream as Written,
@@ -74,8 +75,8 @@ impl Drafts {
         problems: &mut Vec<Problem>,
     ) -> Option<Use> {
         let Some(&index) = self.by_name.get(name) else {
-            let hint = did_you_mean(name, self.by_name.keys().map(String::as_str));
-            problems.push(Problem::error(at.clone(), format!("there is no upstream `{name}`")).hint(hint));
+            let (message, hint) = names::unknown("upstream", name, self.by_name.keys().map(String::as_str));
+            problems.push(Problem::error(at.clone(), message).hint(hint));
             return None;
         };
         let draft = self.drafts.get_mut(index)?;

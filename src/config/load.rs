@@ -11,7 +11,7 @@ use super::problem::{At, Problem, Severity, Step};
 use super::source::{Fault, FileId, LocatedProblem, Sources, Span};
 use super::tree::{self, Data, Entry, Kind, Node};
 use super::validate::validate;
-use super::{Config, PluginSchemas, schema};
+use super::{Config, PluginSchemas, names, schema};
 
 /// A configuration whose form is right, with what is needed to say where in the text a later problem is.
 pub struct Loaded {
@@ -63,6 +63,9 @@ pub(super) fn load_with(
     let value = tree.as_ref().map(|tree| validate(tree, &schema, &mut reader.faults));
     let Reader { sources, mut faults, dependencies, .. } = reader;
     let refused = |faults: &[Fault]| faults.iter().any(|fault| fault.severity == Severity::Error);
+    if let (Some(tree), true) = (&tree, refused(&faults)) {
+        names::check(tree, &mut faults);
+    }
     let mut config = None;
     if let (Some(value), Some(tree), false) = (value, &tree, refused(&faults)) {
         match serde_yaml::with::singleton_map_recursive::deserialize(value) {

@@ -9,6 +9,7 @@ mod fitness;
 mod foreign;
 mod listener;
 mod load;
+pub(crate) mod names;
 mod problem;
 mod process;
 mod route;
