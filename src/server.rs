@@ -93,6 +93,7 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let fixed = first.fixed.clone();
     let bound = edge::bind(fixed.listeners.iter().map(|(address, _)| address.to_string()))?;
     let admin = bind_admin(fixed.admin)?;
+    let _socket_files = bound.socket_files();
     let addresses: Vec<String> = bound.addresses().map(str::to_owned).collect();
     let pid_file =
         fixed.process.pid_file.as_deref().map(life::PidFile::write).transpose().map_err(StartError::System)?;

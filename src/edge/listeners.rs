@@ -80,8 +80,8 @@ enum Kind {
 }
 
 /// The file of a unix socket we bound; taken away on drop, if it is still that one.
-#[derive(Debug)]
-struct SocketFile {
+#[derive(Clone, Debug)]
+pub struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -105,6 +105,16 @@ impl Bound {
     /// The real addresses, ports chosen by the system included, in the configuration's order.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.sockets.iter().map(|socket| &*socket.address)
+    }
+
+    /// The files of its unix sockets. Whoever ends the process holds them: the listeners' own task may be cut off before
+    /// it takes them away.
+    pub fn socket_files(&self) -> Vec<SocketFile> {
+        let file = |socket: &Socket| match &socket.kind {
+            Kind::Tcp(_) => None,
+            Kind::Unix(_, file) => Some(file.clone()),
+        };
+        self.sockets.iter().filter_map(file).collect()
     }
 
     /// The service that takes every connection to `app`, counted in `open`.

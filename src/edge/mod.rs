@@ -24,7 +24,7 @@ use crate::telemetry::metrics::{ListenerMetrics, Protocol, RefusalReason};
 
 use admission::Admission;
 pub use admission::OpenConnections;
-pub use listeners::{BindError, Bound, Listeners, bind};
+pub use listeners::{BindError, Bound, Listeners, SocketFile, bind};
 
 /// What a client gets that holds too many connections. Best effort: where it has sent something already, its system
 /// may tell it of a reset instead.
