@@ -136,14 +136,6 @@ impl Gateway {
         })
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address())
-    }
-
-    pub(crate) fn admin_url(&self) -> String {
-        format!("http://{}", self.admin())
-    }
-
     /// What follows these words in the log; the admin listener's line is no ordinary listener's.
     fn listening_lines(&self, words: &str) -> Vec<String> {
         let admin = words.starts_with("admin");
