@@ -10,7 +10,7 @@ const NO_OUTLIER: &str = "outlier: off";
 #[test]
 fn an_instance_killed_under_load_fails_no_get() {
     let mut apps = NodeApp::several(3);
-    let health = "health_check: { http: /healthz, interval: 250ms, timeout: 250ms }";
+    let health = "health_check: { http: /healthz, interval: 250ms }";
     let gateway = Gateway::start(&upstream(&node_list(&apps), health));
     let load = Load::start(gateway.address(), 8, &Ask::get("/"));
     load.more(200);
@@ -24,7 +24,7 @@ fn an_instance_killed_under_load_fails_no_get() {
 #[test]
 fn an_instance_that_comes_back_is_used_again() {
     let mut apps = NodeApp::several(2);
-    let health = "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, rise: 1, fall: 1 }, outlier: { eject_for: 200ms }";
+    let health = "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, outlier: { eject_for: 200ms }";
     let gateway = Gateway::start(&upstream(&node_list(&apps), health));
     apps[0].kill();
     assert_eq!(gateway.turns(4, &Ask::get("/")), ["n2"; 4]);
@@ -37,7 +37,7 @@ fn an_instance_that_comes_back_is_used_again() {
 fn with_all_instances_down_and_no_fail_open_the_answer_is_503_at_once() {
     let mut apps = NodeApp::several(2);
     let settings =
-        "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, rise: 1, fall: 1 }, panic_threshold: off";
+        "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, panic_threshold: off";
     let gateway = Gateway::start(&upstream(&node_list(&apps), settings));
     apps.iter_mut().for_each(NodeApp::kill);
     eventually("both are down", || gateway.metrics().sum("headgate_upstream_endpoint_up", &[]) == 0.0);
@@ -49,7 +49,7 @@ fn with_all_instances_down_and_no_fail_open_the_answer_is_503_at_once() {
 #[test]
 fn with_all_instances_reported_down_the_gateway_fails_open() {
     let apps = NodeApp::several(2);
-    let settings = "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, rise: 1, fall: 1 }";
+    let settings = "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }";
     let gateway = Gateway::start(&upstream(&node_list(&apps), settings));
     apps.iter().for_each(|app| app.healthy(false));
     eventually("both are down", || gateway.metrics().sum("headgate_upstream_endpoint_up", &[]) == 0.0);

@@ -27,7 +27,7 @@ fn only(name: &str) -> BTreeMap<String, usize> {
 #[test]
 fn a_probe_takes_an_endpoint_out_and_brings_it_back() {
     let origins = Origin::several(2);
-    let health = "health_check: { http: /healthz, interval: 150ms, timeout: 150ms, rise: 3, fall: 3 }";
+    let health = "health_check: { http: /healthz, interval: 150ms, rise: 3, fall: 3 }";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), health));
     assert_eq!(answering(&gateway, 10), both());
     let first = origins[0].address().to_string();
@@ -51,7 +51,7 @@ fn a_probe_takes_an_endpoint_out_and_brings_it_back() {
 #[test]
 fn status_says_why_an_endpoint_is_down() {
     let origins = Origin::several(2);
-    let health = "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, fall: 1 }";
+    let health = "health_check: { http: /healthz, interval: 150ms, fall: 1 }";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), health));
     origins[0].healthy(false);
     eventually("status says 503", || gateway.status().to_string().contains("503"));
@@ -61,7 +61,7 @@ fn status_says_why_an_endpoint_is_down() {
 fn a_tcp_probe_needs_only_a_connection() {
     let mut origins = Origin::several(2);
     origins.iter().for_each(|origin| origin.healthy(false));
-    let health = "health_check: { tcp: true, interval: 400ms, timeout: 400ms, rise: 1, fall: 1 }, outlier: off";
+    let health = "health_check: { tcp: true, interval: 150ms, rise: 1, fall: 1 }, outlier: off";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), health));
     let first = origins[0].address().to_string();
     assert!(up(&gateway, &first));
@@ -75,7 +75,7 @@ fn a_tcp_probe_needs_only_a_connection() {
 fn a_probe_that_gets_no_answer_ends_at_its_timeout() {
     let origins = Origin::several(2);
     origins[0].hang();
-    let health = "health_check: { http: /hang, interval: 400ms, timeout: 400ms, fall: 1 }";
+    let health = "health_check: { http: /hang, interval: 150ms, timeout: 150ms, fall: 1 }";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), health));
     eventually("it is taken out", || !up(&gateway, &origins[0].address().to_string()));
     assert!(up(&gateway, &origins[1].address().to_string()));
@@ -86,7 +86,7 @@ fn a_probe_asks_the_port_with_the_host_and_takes_the_statuses_that_are_written()
     let (traffic, watched) = (Origin::start("a"), Origin::start("watched"));
     watched.status(404);
     let health = format!(
-        "health_check: {{ http: '/alive?x=1', interval: 400ms, timeout: 400ms, fall: 1, status: [204, 400-404], host: probe.example, port: {} }}",
+        "health_check: {{ http: '/alive?x=1', interval: 150ms, fall: 1, status: [204, 400-404], host: probe.example, port: {} }}",
         watched.address().port()
     );
     let gateway = Gateway::start(&upstream(&list(&[&traffic]), &health));
@@ -176,7 +176,7 @@ fn an_endpoint_that_refuses_is_ejected_without_a_failed_request() {
 fn an_endpoint_that_comes_back_starts_slowly() {
     let origins = Origin::several(2);
     let settings =
-        "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, rise: 1, fall: 1 }, slow_start: 1h";
+        "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, slow_start: 1h";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
     assert_eq!(answering(&gateway, 10), both(), "the start of the gateway itself is not slow");
     let first = origins[0].address().to_string();
@@ -203,7 +203,7 @@ fn the_interval_is_the_time_between_probes() {
     let (often, seldom) = (Origin::start("often"), Origin::start("seldom"));
     let gateway = Gateway::start(&format!(
         "upstreams:
-  often: {{ endpoints: {}, health_check: {{ http: /healthz, interval: 150ms, timeout: 150ms }} }}
+  often: {{ endpoints: {}, health_check: {{ http: /healthz, interval: 150ms }} }}
   seldom: {{ endpoints: {}, health_check: {{ http: /healthz, interval: 1h }} }}
 routes:
   - {{ path: /a, upstream: often }}

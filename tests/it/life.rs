@@ -160,7 +160,7 @@ fn an_endpoint_on_a_unix_socket_answers() {
     let directory = tempfile::TempDir::new().unwrap();
     let socket = directory.path().join("app.sock");
     let _app = NodeApp::listen("n1", socket.to_str().unwrap());
-    let health = "health_check: { http: /healthz, interval: 400ms, timeout: 400ms, fall: 1 }";
+    let health = "health_check: { http: /healthz, interval: 150ms, fall: 1 }";
     let gateway = Gateway::start(&upstream(&format!("['unix:{}']", socket.display()), health));
     assert_eq!(gateway.get("/").instance(), "n1");
     eventually("probes pass", || {

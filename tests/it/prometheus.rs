@@ -55,9 +55,9 @@ fn every_query_of_the_dashboard_and_the_rules_is_answered() {
     let gateway = Gateway::start(&format!(
         "
 upstreams:
-  node: {{ endpoints: [{a}, {b}], health_check: {{ http: /healthz, interval: 200ms, timeout: 200ms }}, outlier: off }}
+  node: {{ endpoints: [{a}, {b}], health_check: {{ http: /healthz, interval: 200ms }}, outlier: off }}
   narrow: {{ endpoints: [{{ address: '{slow}', max_connections: 1 }}], queue: {{ size: 10, timeout: 10s }} }}
-  gone: {{ endpoints: [{gone}], health_check: {{ tcp: true, interval: 200ms, timeout: 200ms, fall: 1 }} }}
+  gone: {{ endpoints: [{gone}], health_check: {{ tcp: true, interval: 200ms, fall: 1 }} }}
 routes:
   - {{ name: shop, path_prefix: /shop, upstream: node, plugins: [request_id] }}
   - {{ name: narrow, path_prefix: /narrow, upstream: narrow }}

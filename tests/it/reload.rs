@@ -199,13 +199,13 @@ fn a_stream_outlives_the_endpoint_and_the_route_that_it_came_by() {
     let mut client = gateway.client();
     client.write(Ask::get("/stream?ms=100&count=20").bytes());
     assert_eq!(client.head().status, 200);
-    client.chunk().unwrap();
+    let mut stream = client.chunk().unwrap().unwrap();
     gateway.rewrite(PING);
-    let mut events = 1;
-    while client.chunk().unwrap().is_some() {
-        events += 1;
+    // Two events may come in one chunk: the network knows no events.
+    while let Some(chunk) = client.chunk().unwrap() {
+        stream.extend(chunk);
     }
-    assert_eq!(events, 20);
+    assert_eq!(String::from_utf8_lossy(&stream).matches("data:").count(), 20);
 }
 
 #[test]
