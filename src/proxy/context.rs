@@ -90,7 +90,7 @@ pub(super) struct Attempt {
     pub(super) lease: Lease,
     /// When it was chosen.
     pub(super) started: Instant,
-    /// When the endpoint could begin to read it: once the connection stood.
+    /// When the endpoint had all of it: once the connection stood, or the client's body ended.
     pub(super) sent: Instant,
 }
 

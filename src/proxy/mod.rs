@@ -133,6 +133,10 @@ impl ProxyHttp for Gateway {
             }
             if end && !ctx.request_complete {
                 ctx.request_complete = true;
+                if let Some(attempt) = &mut ctx.attempt {
+                    // A client that sends slowly says nothing of how fast the endpoint is.
+                    attempt.sent = std::time::Instant::now();
+                }
                 if let Some(connection) = &ctx.connection {
                     connection.deadline.body_read();
                 }
