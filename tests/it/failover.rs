@@ -36,8 +36,7 @@ fn an_instance_that_comes_back_is_used_again() {
 #[test]
 fn with_all_instances_down_and_no_fail_open_the_answer_is_503_at_once() {
     let mut apps = NodeApp::several(2);
-    let settings =
-        "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, panic_threshold: off";
+    let settings = "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, panic_threshold: off";
     let gateway = Gateway::start(&upstream(&node_list(&apps), settings));
     apps.iter_mut().for_each(NodeApp::kill);
     eventually("both are down", || gateway.metrics().sum("headgate_upstream_endpoint_up", &[]) == 0.0);

@@ -175,8 +175,7 @@ fn an_endpoint_that_refuses_is_ejected_without_a_failed_request() {
 #[test]
 fn an_endpoint_that_comes_back_starts_slowly() {
     let origins = Origin::several(2);
-    let settings =
-        "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, slow_start: 1h";
+    let settings = "health_check: { http: /healthz, interval: 150ms, rise: 1, fall: 1 }, slow_start: 1h";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
     assert_eq!(answering(&gateway, 10), both(), "the start of the gateway itself is not slow");
     let first = origins[0].address().to_string();
