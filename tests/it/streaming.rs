@@ -198,7 +198,7 @@ fn ten_thousand_idle_connections_take_little_memory() {
     assert_eq!(gateway.metrics().sum("headgate_connections_active", &[]), count as f64);
     let grown = gateway.memory_kib("VmRSS") - before;
     eprintln!("{count} idle connections: {grown} KiB, {} KiB each", grown / count as u64);
-    assert!(grown / count as u64 <= 48, "{} KiB each", grown / count as u64);
+    assert!(grown / count as u64 <= 16, "{} KiB each", grown / count as u64);
     // They are alive, all of them.
     assert!(held.iter_mut().step_by(500).all(|client| client.get("/").status == 200));
 }
