@@ -7,7 +7,7 @@ use std::{
 
 use crate::harness::{Ask, Gateway, NodeApp, Origin, Port, eventually, list, timed, upstream};
 
-const ENOUGH: Duration = Duration::from_secs(5);
+const ENOUGH: Duration = Duration::from_secs(10);
 
 fn one(settings: &str) -> (Origin, Gateway) {
     let origin = Origin::start("a");
@@ -46,25 +46,25 @@ fn an_upload_that_stalls_is_408() {
 
 #[test]
 fn a_steady_slow_upload_takes_as_long_as_it_takes() {
-    let (origin, gateway) = one("timeouts: { idle: 400ms, first_byte: 400ms }");
+    let (origin, gateway) = one("timeouts: { idle: 1500ms, first_byte: 1500ms }");
     let mut client = gateway.client();
-    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
-    for _ in 0..10 {
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n");
+    for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(100));
         client.write("x");
     }
-    assert_eq!((client.answer().status, origin.last().text().len()), (200, 10));
+    assert_eq!((client.answer().status, origin.last().text().len()), (200, 20));
 }
 
 #[test]
 fn the_total_time_of_a_request_is_bounded_when_asked_retries_included() {
     let origins = Origin::several(2);
     origins.iter().for_each(Origin::hang);
-    let settings = "timeouts: { request: 500ms, first_byte: 300ms }";
+    let settings = "timeouts: { request: 500ms }";
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
     let (answer, took) = timed(|| gateway.get("/"));
     assert_eq!(answer.status, 504);
-    assert!((Duration::from_millis(290)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(490)..ENOUGH).contains(&took), "{took:?}");
 }
 
 #[test]
@@ -83,15 +83,11 @@ fn the_total_time_cuts_an_endless_body() {
 fn an_event_stream_outlives_the_total_time() {
     let app = NodeApp::start("n1");
     let endpoints = format!("[{}]", app.address());
-    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 500ms, idle: 500ms }"));
+    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 500ms, idle: 5s }"));
     let mut client = gateway.client();
     client.write(Ask::get("/stream?ms=100&count=15").bytes());
     assert_eq!(client.head().status, 200);
-    let mut events = 0;
-    while client.chunk().unwrap().is_some() {
-        events += 1;
-    }
-    assert_eq!(events, 15);
+    assert_eq!(client.rest_of_chunks().matches("data:").count(), 15);
 }
 
 #[test]
@@ -145,9 +141,8 @@ fn a_head_that_trickles_is_408_in_all() {
 fn an_idle_connection_is_closed_silently() {
     let gateway = limited("idle_timeout: 400ms, header_timeout: 10s");
     let mut client = gateway.client();
-    assert_eq!(client.get("/").status, 200);
-    let (closed, took) = timed(|| client.closed_within(ENOUGH));
-    assert!(closed && took >= Duration::from_millis(350), "{took:?}");
+    let (closed, took) = timed(|| client.get("/").status == 200 && client.closed_within(ENOUGH));
+    assert!(closed && took >= Duration::from_millis(400), "{took:?}");
 }
 
 #[test]

@@ -215,6 +215,11 @@ impl Client {
         super::http::read_chunk(&mut self.stream)
     }
 
+    /// What is left of a chunked body; how it was cut into chunks is nobody's promise.
+    pub(crate) fn rest_of_chunks(&mut self) -> String {
+        String::from_utf8(Body::read(&mut self.stream, Framing::Chunked).unwrap().bytes).unwrap()
+    }
+
     /// Reads exactly this many bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
