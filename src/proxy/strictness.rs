@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_body_framed_twice_or_oddly_is_refused() {
-        let cases: [(&[(&str, &str)], Result<(), Violation>); 9] = [
+        type Case = (&'static [(&'static str, &'static str)], Result<(), Violation>);
+        let cases: [Case; 9] = [
             (&[("host", "a")], Ok(())),
             (&[("host", "a"), ("content-length", "3")], Ok(())),
             (&[("host", "a"), ("transfer-encoding", "Chunked")], Ok(())),
