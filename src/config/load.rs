@@ -1,8 +1,10 @@
 //! A path -> the configuration, or every fault of its text. What the file includes and refers to is read here and
 //! nowhere else; the list of it is what a watcher watches.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -37,10 +39,19 @@ pub struct LoadError {
 /// What a configuration was read from: a change of any of it may change the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies {
-    /// The file itself, included files, and those that `${file:..}` names; whether or not they exist.
-    pub files: BTreeSet<PathBuf>,
-    /// The patterns of `include`: a new file that matches is a change, too.
-    pub patterns: BTreeSet<PathBuf>,
+    /// The file itself, included files, and those that `${file:..}` names, whether or not they exist; each with a digest
+    /// of what was read. One taken later could be that of a text that nobody has read.
+    files: BTreeMap<PathBuf, u64>,
+    /// The patterns of `include`, each with the files that were found: a new one is a change, too.
+    patterns: BTreeMap<PathBuf, Found>,
+}
+
+/// What a pattern of `include` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    /// The pattern, its directory's own special characters escaped.
+    pattern: String,
+    files: Vec<PathBuf>,
 }
 
 /// Reads and checks a file and all that it names. `plugins` are the settings' schemas of the plugins that there are.
@@ -133,19 +144,15 @@ impl<'a> Reader<'a> {
     }
 
     fn expand(&mut self, tree: &mut Node, variable: &dyn Fn(&str) -> Option<String>) {
-        let (files, directories) = (&mut self.dependencies.files, &self.directories);
-        let mut file = |path: &Path| {
-            files.insert(path.to_owned());
-            read_text(path)
-        };
+        let (dependencies, directories) = (&mut self.dependencies, &self.directories);
+        let mut file = |path: &Path| dependencies.read(path);
         let directory = |file: FileId| directories.get(file.index()).cloned().unwrap_or_default();
         expand::expand(tree, &mut Outside { variable, file: &mut file }, &directory, &mut self.faults);
     }
 
     /// Reads a text. What is wrong with it is a fault at `span`, or of the file itself.
     fn read(&mut self, path: &Path, name: &str, span: Option<Span>) -> Option<(FileId, String)> {
-        self.dependencies.files.insert(path.to_owned());
-        match read_text(path) {
+        match self.dependencies.read(path) {
             Ok(text) => {
                 self.directories.push(path.parent().map(Path::to_owned).unwrap_or_default());
                 Some((self.sources.add(name.to_owned(), &text), text))
@@ -191,13 +198,14 @@ impl<'a> Reader<'a> {
             }
             return vec![path];
         }
-        self.dependencies.patterns.insert(path.clone());
         // The directory itself may hold characters that mean something in a pattern.
         let escaped = Path::new(&glob::Pattern::escape(&base.to_string_lossy())).join(pattern);
-        // An editor's own files (`.a.yaml.swp`) are hidden ones.
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
-        let found = match glob::glob_with(&escaped.to_string_lossy(), options) {
-            Ok(found) => found.filter_map(Result::ok).filter(|path| path.is_file()).collect::<Vec<_>>(),
+        let escaped = escaped.to_string_lossy().into_owned();
+        let found = find(&escaped);
+        let files = found.as_ref().cloned().unwrap_or_default();
+        self.dependencies.patterns.insert(path, Found { pattern: escaped, files });
+        let found = match found {
+            Ok(found) => found,
             Err(error) => {
                 self.faults.push(Fault::error(span, format!("`{pattern}` is no pattern: {}", error.msg)));
                 return Vec::new();
@@ -268,6 +276,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The files that a pattern names, sorted.
+fn find(pattern: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
+    // An editor's own files (`.a.yaml.swp`) are hidden ones.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
+    let found = glob::glob_with(pattern, options)?;
+    Ok(found.filter_map(Result::ok).filter(|path| path.is_file()).collect())
+}
+
 /// Reads a regular file as text, and says in words why it can't.
 fn read_text(path: &Path) -> Result<String, String> {
     /// Larger is no configuration and no secret; it bounds what a wrong path (`/dev/zero`) costs.
@@ -299,6 +315,34 @@ fn redact(node: &Node, text: &str) -> String {
     let mut values = expand::values(node);
     values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
     values.iter().fold(text.to_owned(), |text, (value, written)| text.replace(value, written))
+}
+
+fn digest(text: &Result<String, String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+// === impl Dependencies ===
+
+impl Dependencies {
+    /// The files and patterns.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().chain(self.patterns.keys()).map(PathBuf::as_path)
+    }
+
+    /// Whether any of it is not as it was read.
+    pub fn changed(&self) -> bool {
+        self.files.iter().any(|(file, read)| digest(&read_text(file)) != *read)
+            || self.patterns.values().any(|found| find(&found.pattern).unwrap_or_default() != found.files)
+    }
+
+    fn read(&mut self, path: &Path) -> Result<String, String> {
+        let text = read_text(path);
+        // Of a file that is named twice the first reading counts: if the second differs, that is a change.
+        self.files.entry(path.to_owned()).or_insert_with(|| digest(&text));
+        text
+    }
 }
 
 // === impl Loaded ===

@@ -229,7 +229,7 @@ fn a_value_from_outside_is_a_number_where_one_is_wanted_and_text_elsewhere() {
     assert_eq!(config.routes[0].headers["x-literal"], "${NOT_EXPANDED}");
     assert_eq!(config.routes[0].headers["x-number"], "1");
     assert_eq!(config.admin.token.as_ref().unwrap().0, "from-a-file");
-    let files: Vec<_> = loaded.dependencies.files.iter().map(|path| path.display().to_string()).collect();
+    let files: Vec<_> = loaded.dependencies.paths().map(|path| path.display().to_string()).collect();
     assert_eq!(files, ["tests/fixtures/config/valid/included/token", "tests/fixtures/config/valid/references.yaml"]);
 }
 
@@ -309,8 +309,8 @@ fn included_files_are_one_namespace_in_the_order_of_their_names() {
     let paths: Vec<_> = loaded.config.routes.iter().map(|route| route.path.as_deref()).collect();
     assert_eq!(paths, [None, None, Some("/a"), Some("/b")]);
     assert_eq!(loaded.config.upstreams.len(), 2);
-    assert_eq!(loaded.dependencies.files.len(), 3);
-    assert_eq!(loaded.dependencies.patterns.first().unwrap(), &directory.path().join("conf.d/*.yaml"));
+    assert_eq!(loaded.dependencies.paths().count(), 4);
+    assert!(loaded.dependencies.paths().any(|path| path == directory.path().join("conf.d/*.yaml")));
     // A problem of meaning is located in the file that it is in.
     let at = At::root().key("routes").index(3).key("upstream");
     let located = loaded.locate(Problem::error(at, "there is no upstream `b`"));
@@ -319,13 +319,36 @@ fn included_files_are_one_namespace_in_the_order_of_their_names() {
 }
 
 #[test]
+fn what_is_written_after_it_was_read_is_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    // A name that a pattern would read otherwise.
+    let folder = directory.path().join("site[1]");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    write("gateway.yaml", &(SMALLEST.to_owned() + "include: [missing.yaml, 'conf.d/*.yaml']\n"));
+    let refused = read(&folder.join("gateway.yaml")).unwrap_err().dependencies;
+    assert!(!refused.changed());
+    write("missing.yaml", "routes: []\n");
+    assert!(refused.changed(), "a file that was missing");
+    let loaded = || read(&folder.join("gateway.yaml")).unwrap().dependencies;
+    let before = loaded();
+    write("conf.d/a.yaml", "routes: []\n");
+    assert!(before.changed(), "another file for the pattern");
+    let before = loaded();
+    assert!(!before.changed());
+    write("conf.d/a.yaml", "routes: []  \n");
+    assert!(before.changed(), "a file that was read");
+}
+
+#[test]
 fn a_refused_file_tells_what_to_watch() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.yaml");
     fs::write(&path, SMALLEST.to_owned() + "include: [missing.yaml, 'conf.d/*.yaml']\n").unwrap();
     let error = read(&path).unwrap_err();
-    assert!(error.dependencies.files.contains(&directory.path().join("missing.yaml")));
-    assert!(error.dependencies.patterns.contains(&directory.path().join("conf.d/*.yaml")));
+    let watched: Vec<_> = error.dependencies.paths().collect();
+    assert!(watched.contains(&&*directory.path().join("missing.yaml")));
+    assert!(watched.contains(&&*directory.path().join("conf.d/*.yaml")));
     let error = read(&directory.path().join("none.yaml")).unwrap_err();
     assert!(error.to_string().ends_with("none.yaml: the file can't be read: there is no such file"), "{error}");
     fs::write(&path, b"listeners: \xff\n").unwrap();

@@ -121,7 +121,7 @@ pub enum HostHeader {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keepalive {
-    /// The most idle connections kept; 0 keeps none. Default: 256.
+    /// The most idle connections kept; 0 keeps none. All upstreams' together are one pool, sized at the start. Default: 256.
     pub idle: u32,
     /// How long an idle connection is kept. Shorter than the application's own, or it closes first. Default: 55s.
     pub timeout: Duration,

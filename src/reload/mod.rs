@@ -6,8 +6,6 @@ mod difference;
 mod fixed;
 mod watch;
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -32,8 +30,8 @@ pub struct Candidate {
     pub fixed: Fixed,
     /// Its problems that stop nothing, rendered.
     pub warnings: Vec<String>,
-    /// The files and patterns it was read from.
-    pub sources: Vec<PathBuf>,
+    /// What it was read from.
+    pub sources: Dependencies,
 }
 
 /// Why a file was not accepted: every problem, rendered with its place.
@@ -41,8 +39,8 @@ pub struct Candidate {
 pub struct Refused {
     /// One text a problem, warnings included.
     pub problems: Vec<String>,
-    /// The files and patterns it was read from, as far as was seen.
-    pub sources: Vec<PathBuf>,
+    /// What it was read from, as far as was seen.
+    pub sources: Dependencies,
 }
 
 /// How the last reload went.
@@ -60,6 +58,8 @@ pub struct Reloader {
     registry: Registry,
     running: Running,
     state: Mutex<Serving>,
+    /// Apart from `state`, which is held as long as a reload takes: whoever asks for this must not wait.
+    last: Mutex<Option<LastReload>>,
 }
 
 /// The parts of a running gateway that follow the file.
@@ -86,10 +86,9 @@ pub enum Because {
 /// What the reloader remembers of the configuration that serves.
 pub struct Serving {
     fixed: Fixed,
-    sources: Vec<PathBuf>,
+    idle_connections: usize,
     /// What was read last, accepted or not: files that still read the same are not read again.
-    seen: u64,
-    last: Option<LastReload>,
+    sources: Dependencies,
 }
 
 /// Reads and compiles a file: all that `check` does, and the first half of every reload.
@@ -103,8 +102,8 @@ pub fn read(
     previous: Option<&Snapshot>,
 ) -> Result<Candidate, Refused> {
     let loaded = config::load(file, &registry.schemas())
-        .map_err(|error| Refused { problems: render(&error.problems), sources: sources(&error.dependencies) })?;
-    let sources = sources(&loaded.dependencies);
+        .map_err(|error| Refused { problems: render(&error.problems), sources: error.dependencies })?;
+    let sources = loaded.dependencies.clone();
     let fixed = Fixed::of(&loaded.config);
     let inputs = Inputs { registry, metrics, previous, now: Instant::now() };
     let locate = |problems: Vec<Problem>| {
@@ -122,25 +121,8 @@ pub fn read(
     }
 }
 
-fn sources(dependencies: &Dependencies) -> Vec<PathBuf> {
-    dependencies.files.union(&dependencies.patterns).cloned().collect()
-}
-
 fn render(problems: &[LocatedProblem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
-}
-
-/// A number that changes when any of the files does, also when a pattern finds another one.
-fn fingerprint(sources: &[PathBuf]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for source in sources {
-        let found = source.to_str().and_then(|pattern| glob::glob(pattern).ok());
-        for file in found.into_iter().flatten().flatten() {
-            file.hash(&mut hasher);
-            std::fs::read(file).ok().hash(&mut hasher);
-        }
-    }
-    hasher.finish()
 }
 
 // === impl Refused ===
@@ -156,8 +138,8 @@ impl std::fmt::Display for Refused {
 impl Serving {
     /// The first configuration, about to be put in place.
     pub fn first(candidate: &Candidate) -> Self {
-        let sources = candidate.sources.clone();
-        Self { fixed: candidate.fixed.clone(), seen: fingerprint(&sources), sources, last: None }
+        let (fixed, sources) = (candidate.fixed.clone(), candidate.sources.clone());
+        Self { fixed, idle_connections: candidate.compiled.idle_connections, sources }
     }
 }
 
@@ -166,16 +148,16 @@ impl Serving {
 impl Reloader {
     /// What the parts of a running gateway need to follow the file.
     pub fn new(file: &Path, registry: Registry, running: Running, first: Serving) -> Self {
-        Self { file: file.to_owned(), registry, running, state: Mutex::new(first) }
+        Self { file: file.to_owned(), registry, running, state: Mutex::new(first), last: Mutex::default() }
     }
 
     /// How the last reload went; none before the first.
     pub fn last(&self) -> Option<LastReload> {
-        self.state().last.clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The files and patterns that the configuration was last read from, accepted or not.
-    fn sources(&self) -> Vec<PathBuf> {
+    /// What the configuration was last read from, accepted or not.
+    fn sources(&self) -> Dependencies {
         self.state().sources.clone()
     }
 
@@ -189,9 +171,7 @@ impl Reloader {
         // One at a time: two reloads at once could put the older file in place last.
         let mut state = self.state();
         let current = self.running.current.pin();
-        // Taken before reading: what is written meanwhile is another change.
-        let seen = fingerprint(&state.sources);
-        if because == Because::FileChanged && seen == state.seen {
+        if because == Because::FileChanged && !state.sources.changed() {
             return Ok(current.generation);
         }
         let result = read(&self.file, &self.registry, &self.running.metrics, Some(&current));
@@ -199,12 +179,10 @@ impl Reloader {
             differences if differences.is_empty() => Ok(candidate),
             problems => Err(Refused { problems, sources: candidate.sources }),
         });
-        let sources = match &result {
+        state.sources = match &result {
             Ok(candidate) => candidate.sources.clone(),
             Err(refused) => refused.sources.clone(),
         };
-        state.seen = if sources == state.sources { seen } else { fingerprint(&sources) };
-        state.sources = sources;
         let result = result.and_then(|candidate| self.put_in_place(candidate, &current, &mut state));
         let problems = match &result {
             Ok(_) => Vec::new(),
@@ -214,18 +192,24 @@ impl Reloader {
                 refused.problems.clone()
             }
         };
-        state.last = Some(LastReload { at: SystemTime::now(), problems });
+        let last = LastReload { at: SystemTime::now(), problems };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
         result
     }
 
     fn put_in_place(&self, candidate: Candidate, current: &Snapshot, state: &mut Serving) -> Result<u64, Refused> {
         let Candidate { compiled, fixed, warnings, sources, .. } = candidate;
-        let Compiled { snapshot, work, access_log, .. } = compiled;
+        let Compiled { snapshot, work, access_log, idle_connections, .. } = compiled;
         if let Err(error) = self.running.access_log.change(access_log) {
             return Err(Refused { problems: vec![error.to_string()], sources });
         }
         for warning in warnings {
             log::warn!("{warning}");
+        }
+        if std::mem::replace(&mut state.idle_connections, idle_connections) != idle_connections {
+            log::warn!(
+                "all `keepalive.idle` together are {idle_connections} now; the pool keeps its size until a restart"
+            );
         }
         let generation = snapshot.generation;
         let changes = difference::describe(current, &snapshot);

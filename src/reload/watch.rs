@@ -9,6 +9,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
 use super::{Because, Reloader};
+use crate::config::Dependencies;
 
 /// An editor writes, renames and sets modes in a burst; the file is read when it is over.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -30,7 +31,8 @@ pub async fn follow(
         let because = tokio::select! {
             () = over(&mut shutdown) => return,
             _ = hangup.recv() => Because::Signal,
-            _ = changes.recv() => {
+            // Without a watcher nobody sends: that is no change.
+            Some(()) = changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 // What was written until now is read below; only later writes need another look.
                 let _ = changes.try_recv();
@@ -75,9 +77,9 @@ impl Folders {
     }
 
     /// Watches the folders of these files and patterns, and no others.
-    fn set(&mut self, sources: &[PathBuf]) {
+    fn set(&mut self, sources: &Dependencies) {
         let Some(watcher) = &mut self.watcher else { return };
-        let wanted: BTreeSet<PathBuf> = sources.iter().filter_map(|source| folder(source)).collect();
+        let wanted: BTreeSet<PathBuf> = sources.paths().filter_map(folder).collect();
         for gone in self.watched.difference(&wanted) {
             // A folder that was removed is unwatched already.
             let _ = watcher.unwatch(gone);
