@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin, GatewayStatus};
 use crate::config::{self, ListenAddress, Process, Threads};
-use crate::edge::{self, BindError, Listeners, OpenConnections, Terms, TermsOf};
+use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Terms, TermsOf};
 use crate::proxy::Gateway;
 use crate::reload::{self, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
@@ -92,13 +92,17 @@ pub fn run(file: &Path) -> Result<(), StartError> {
 
     let fixed = first.fixed.clone();
     let bound = edge::bind(fixed.listeners.iter().map(|(address, _)| address.to_string()))?;
-    let admin = bind_admin(fixed.admin)?;
-    let _socket_files = bound.socket_files();
+    let admin = bind_admin(&fixed.admin)?;
+    let mut socket_files = bound.socket_files();
+    if let ListenAddress::Unix(path) = &fixed.admin.address {
+        socket_files.push(SocketFile::of(path).map_err(system)?);
+    }
     let addresses: Vec<String> = bound.addresses().map(str::to_owned).collect();
     let pid_file =
         fixed.process.pid_file.as_deref().map(life::PidFile::write).transpose().map_err(StartError::System)?;
     if let Some(user) = &fixed.process.user {
-        user::become_user(user, pid_file.as_ref().map(life::PidFile::path)).map_err(StartError::System)?;
+        let files = socket_files.iter().map(SocketFile::path).chain(pid_file.as_ref().map(life::PidFile::path));
+        user::become_user(user, files).map_err(StartError::System)?;
     }
     let access_log = AccessLog::start(metrics.access_log()).map_err(system)?;
     access_log.change(first.compiled.access_log.take()).map_err(system)?;
@@ -154,13 +158,13 @@ fn system(error: io::Error) -> StartError {
     StartError::System(error.to_string())
 }
 
-fn bind_admin(written: config::Admin) -> Result<Admin, StartError> {
+fn bind_admin(written: &config::Admin) -> Result<Admin, StartError> {
     let shown = written.address.to_string();
-    let address = match written.address {
-        ListenAddress::Tcp(address) => admin::Address::Tcp(address),
-        ListenAddress::Unix(path) => admin::Address::Unix(path),
+    let address = match &written.address {
+        ListenAddress::Tcp(address) => admin::Address::Tcp(*address),
+        ListenAddress::Unix(path) => admin::Address::Unix(path.clone()),
     };
-    Admin::bind(&address, written.token.map(|token| token.0))
+    Admin::bind(&address, written.token.as_ref().map(|token| token.0.clone()))
         .map_err(|reason| StartError::Bind(BindError { address: format!("{shown} (admin)"), reason }))
 }
 

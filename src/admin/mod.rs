@@ -124,10 +124,16 @@ impl Admin {
 
 /// Binds a socket file, over one that a process left behind which is no more.
 fn bind_file(path: &PathBuf) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::{UnixListener, UnixStream};
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             match UnixStream::connect(path) {
+                // What is no socket refuses in the same way.
+                _ if !std::fs::symlink_metadata(path)?.file_type().is_socket() => {
+                    let message = "the path is there and is not a socket";
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+                }
                 Err(dead) if dead.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
                 _ => return Err(error),
             }

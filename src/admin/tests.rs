@@ -150,6 +150,16 @@ async fn a_socket_file_serves_and_one_left_behind_is_taken_over() {
     server.await.unwrap().unwrap();
 }
 
+#[test]
+fn a_file_that_is_no_socket_is_never_taken_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.yaml");
+    std::fs::write(&path, "precious").unwrap();
+    let refused = Admin::bind(&Address::Unix(path.clone()), None).unwrap_err();
+    assert_eq!(refused.to_string(), "the path is there and is not a socket");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_caller_is_sent_away() {
     let admin = Running::start(None);

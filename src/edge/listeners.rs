@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,6 +85,9 @@ enum Kind {
 pub struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
+    /// Common to all clones. The number of a file that is gone is soon another's, so the first clone that drops is the
+    /// last that may take it away.
+    ours: Arc<AtomicBool>,
 }
 
 /// Binds every address: `IP:PORT`, `[IPv6]:PORT` (`[::]` takes IPv4 too where the system does so) or `unix:/path`.
@@ -233,14 +237,23 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 // === impl SocketFile ===
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(SocketFile { path: path.to_owned(), inode: inode(path)? })
+    /// The file of a socket that was just bound at `path`.
+    ///
+    /// # Errors
+    /// Where it is gone already.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(SocketFile { path: path.to_owned(), inode: inode(path)?, ours: Arc::new(AtomicBool::new(true)) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+        if self.ours.swap(false, Relaxed) && inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -305,6 +318,20 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(refused(&address).ends_with("the path is there and is not a socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_once_is_not_taken_from_a_successor_with_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate.sock");
+        let bound = bind([format!("unix:{}", path.display())]).unwrap();
+        let mut files = bound.socket_files();
+        drop(bound);
+        let _successor = UnixListener::bind(&path).unwrap();
+        // Many file systems give the number again at once; here none gets away without.
+        files[0].inode = inode(&path).unwrap();
+        drop(files);
+        assert!(path.exists());
     }
 
     #[test]

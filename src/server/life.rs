@@ -140,7 +140,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another user's folder may keep it: a stale file harms nobody.
-        let _ = fs::remove_file(&self.0);
+        // While we drained, a successor may have written its own.
+        if fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string()) {
+            // Another user's folder may keep it: a stale file harms nobody.
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }

@@ -135,6 +135,15 @@ fn the_pid_file_names_the_process_and_goes_with_it() {
 }
 
 #[test]
+fn the_pid_file_of_a_successor_is_left_alone() {
+    let mut gateway = Gateway::start(&format!("{PING}process: {{ pid_file: DIR/headgate.pid }}\n"));
+    fs::write(gateway.path("headgate.pid"), "1\n").unwrap();
+    gateway.signal("TERM");
+    gateway.wait_exit();
+    assert_eq!(fs::read_to_string(gateway.path("headgate.pid")).unwrap(), "1\n");
+}
+
+#[test]
 fn threads_are_as_many_as_written() {
     let count = |threads: &str| {
         let gateway = Gateway::start(&format!("{PING}process: {{ threads: {threads} }}\n"));
@@ -234,7 +243,12 @@ fn the_process_becomes_the_user_that_is_written() {
         eprintln!("skipped: this needs root");
         return;
     }
-    let gateway = Gateway::start(&format!("{PING}process: {{ user: nobody }}\n"));
+    let text = format!(
+        "{PING}process: {{ user: nobody }}\nlisteners: [{{ address: 127.0.0.1:0 }}, {{ address: 'unix:DIR/edge.sock' }}]\n"
+    );
+    let gateway = Gateway::start(&text);
+    let socket = fs::metadata(gateway.path("edge.sock")).unwrap();
+    assert_ne!(std::os::unix::fs::MetadataExt::uid(&socket), 0, "its group could not connect");
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let uids = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
     assert!(uids.split_whitespace().skip(1).all(|uid| uid != "0"), "{uids}");
