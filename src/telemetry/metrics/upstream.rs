@@ -67,8 +67,6 @@ label! {
         ConnectError = "connect_error",
         /// The connection broke before an answer.
         Reset = "reset",
-        /// No answer in time.
-        Timeout = "timeout",
         /// The endpoint answered 502.
         Status502 = "502",
         /// The endpoint answered 503.
@@ -93,8 +91,6 @@ label! {
         Budget = "budget",
         /// The request's time is over.
         Deadline = "deadline",
-        /// The client already has a part of the answer.
-        ResponseStarted = "response_started",
         /// No other endpoint may be tried.
         NoEndpoint = "no_endpoint",
     }
