@@ -8,14 +8,14 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use headgate_plugins::Registry;
 
 use crate::compile::{Compiled, Inputs, compile};
 use crate::config::{self, Dependencies, LocatedProblem, Problem};
 use crate::snapshot::{Current, Snapshot};
-use crate::supervisor::Work;
+use crate::supervisor::{Work, wait_for_names};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -82,6 +82,9 @@ pub enum Because {
     /// SIGHUP.
     Signal,
 }
+
+/// A reload waits no longer for the names that it brings: one that does not resolve must not hold it up.
+const LONGEST_LOOK_UP: Duration = Duration::from_secs(1);
 
 /// What the reloader remembers of the configuration that serves.
 pub struct Serving {
@@ -214,8 +217,10 @@ impl Reloader {
         let generation = snapshot.generation;
         let changes = difference::describe(current, &snapshot);
         fixed.log.apply();
+        // An endpoint by a new name has no address until it was looked up, and would be answered for with 503.
+        self.running.work.send_replace(Arc::clone(&work));
+        wait_for_names(&work, LONGEST_LOOK_UP);
         self.running.current.replace(snapshot);
-        self.running.work.send_replace(work);
         self.running.metrics.reload().accepted(generation);
         log::info!("configuration generation {generation} in place: {changes}");
         state.fixed = fixed;

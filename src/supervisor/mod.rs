@@ -18,7 +18,7 @@ use crate::endpoint::{Address, EndpointId};
 use crate::health::check_once;
 use crate::health::resolve::Resolver;
 
-pub use work::Work;
+pub use work::{Work, wait_for_names};
 use work::{keep_probed, keep_resolved};
 
 /// Runs the background work of the newest generation.

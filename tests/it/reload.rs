@@ -43,6 +43,22 @@ fn a_hundred_changes_under_load_lose_no_request() {
 }
 
 #[test]
+fn endpoints_by_a_new_name_are_looked_up_before_they_serve() {
+    let origin = Origin::start("a");
+    let endpoints = list(&[&origin]).replace("127.0.0.1", "localhost");
+    // Another upstream each time: nothing is known of its endpoints.
+    let text = |change: usize| upstream(&endpoints, "").replace("node", &format!("node{change}"));
+    let gateway = Gateway::start(&text(0));
+    eventually("the first is looked up", || gateway.get("/").status == 200);
+    let load = Load::start(gateway.address(), 6, &Ask::get("/"));
+    for change in 1..=20 {
+        gateway.rewrite(&text(change));
+        load.more(10);
+    }
+    load.stop().assert_all_ok();
+}
+
+#[test]
 fn a_changed_strategy_counts_from_the_next_request_on() {
     let origins = Origin::several(2);
     let endpoints = list(&[&origins[0], &origins[1]]);
