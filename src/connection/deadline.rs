@@ -137,6 +137,12 @@ impl Deadline {
         self.state().phase
     }
 
+    /// Whether the present deadline is that of the request as a whole.
+    pub(super) fn is_total(&self) -> bool {
+        let state = self.state();
+        matches!(state.phase, Phase::Request { .. }) && state.due.is_some() && state.cause == Cause::Request
+    }
+
     /// The first byte of a head is here.
     pub(super) fn head_begins(&self) {
         let mut state = self.state();

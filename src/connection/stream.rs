@@ -110,6 +110,15 @@ impl EdgeStream {
         }))
     }
 
+    /// Waits for the end of the request as a whole, the client not taking what is written to it. Pingora reads nothing
+    /// meanwhile, and has a timeout of its own only for the single write.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.connection.deadline.is_total() {
+            return Poll::Pending;
+        }
+        self.connection.deadline.poll(&mut self.timer, context).map(|_| io::ErrorKind::TimedOut.into())
+    }
+
     /// Answers in Pingora's place, which would close without a word. Best effort: nobody waits for a client that
     /// does not read.
     fn refuse(&mut self, answer: &[u8], context: &mut Context<'_>) -> io::Error {
@@ -153,11 +162,17 @@ impl AsyncRead for EdgeStream {
 
 impl AsyncWrite for EdgeStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, buf)
+        match Pin::new(&mut self.inner).poll_write(context, buf) {
+            Poll::Pending => self.poll_over(context).map(Err),
+            written => written,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        match Pin::new(&mut self.inner).poll_flush(context) {
+            Poll::Pending => self.poll_over(context).map(Err),
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -169,7 +184,10 @@ impl AsyncWrite for EdgeStream {
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, bufs)
+        match Pin::new(&mut self.inner).poll_write_vectored(context, bufs) {
+            Poll::Pending => self.poll_over(context).map(Err),
+            written => written,
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

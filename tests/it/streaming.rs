@@ -184,7 +184,8 @@ fn ten_thousand_idle_connections_take_little_memory() {
     let (_, most) = rlimit::Resource::NOFILE.get().unwrap();
     let count = most.saturating_sub(500).min(10_000) as usize;
     rlimit::Resource::NOFILE.set(most, most).unwrap();
-    let gateway = Gateway::start("routes:\n  - respond: { body: pong }\n");
+    let limits = "listeners: [{ address: 127.0.0.1:0, limits: { idle_timeout: 1h } }]";
+    let gateway = Gateway::start(&format!("routes:\n  - respond: {{ body: pong }}\n{limits}\n"));
     gateway.get("/");
     let before = gateway.memory_kib("VmRSS");
     let mut held = Vec::with_capacity(count);

@@ -75,6 +75,7 @@ fn the_total_time_cuts_an_endless_body() {
     // A download of 1 GiB that the client does not read: only the total can end it.
     let mut client = gateway.client();
     client.write(Ask::get("/download?bytes=1073741824").bytes());
+    assert_eq!(client.head().status, 200);
     eventually("it is ended", || gateway.metrics().sum("headgate_http_requests_in_flight", &[]) == 0.0);
     assert!(client.rest().len() < 1 << 29);
 }
@@ -83,9 +84,9 @@ fn the_total_time_cuts_an_endless_body() {
 fn an_event_stream_outlives_the_total_time() {
     let app = NodeApp::start("n1");
     let endpoints = format!("[{}]", app.address());
-    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 500ms, idle: 5s }"));
+    let gateway = Gateway::start(&upstream(&endpoints, "timeouts: { request: 2s, idle: 5s }"));
     let mut client = gateway.client();
-    client.write(Ask::get("/stream?ms=100&count=15").bytes());
+    client.write(Ask::get("/stream?ms=200&count=15").bytes());
     assert_eq!(client.head().status, 200);
     assert_eq!(client.rest_of_chunks().matches("data:").count(), 15);
 }
