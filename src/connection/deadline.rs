@@ -64,6 +64,8 @@ struct State {
     due: Option<Instant>,
     cause: Cause,
     expired: Option<Cause>,
+    /// How long a write may wait for the client to take anything.
+    write_timeout: Duration,
     /// When the stream's timer wakes it, and whom to wake before that.
     armed: Option<Instant>,
     waker: Option<Waker>,
@@ -78,6 +80,7 @@ impl Deadline {
             due: after(limits.header_timeout),
             cause: Cause::Request,
             expired: None,
+            write_timeout: limits.idle_timeout,
             armed: None,
             waker: None,
         };
@@ -95,6 +98,7 @@ impl Deadline {
         state.phase = Phase::Request { body_read: false };
         state.due = None;
         state.expired = None;
+        state.write_timeout = self.idle_timeout;
     }
 
     /// The client's body ended, or there is none. What the client sends from now on is its next request, which the
@@ -119,6 +123,16 @@ impl Deadline {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// From here on a write fails that the client takes nothing of for this long; until then, and for answers of our own,
+    /// it is the listener's `idle_timeout`.
+    pub fn set_write_timeout(&self, within: Duration) {
+        self.state().write_timeout = within;
+    }
+
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.state().write_timeout
     }
 
     /// Which deadline ended the present request; none when none did.

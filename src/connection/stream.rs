@@ -16,7 +16,7 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep};
 
 use super::Connection;
 use super::deadline::{Late, Phase};
@@ -39,6 +39,8 @@ pub struct EdgeStream {
     connection: Arc<Connection>,
     /// One for the connection's whole life.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client takes nothing of what is written.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// What was read and not handed on yet. A request's head is handed on without what follows it, because Pingora
     /// can't serve a request that it has read together with the one before.
     ahead: Bytes,
@@ -53,7 +55,7 @@ impl EdgeStream {
     /// Holds `inner` to the deadlines of `connection`.
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
         let head = HeadEnd::default();
-        EdgeStream { inner, connection, timer: None, ahead: Bytes::new(), head, head_bytes: 0 }
+        EdgeStream { inner, connection, timer: None, stalled: None, ahead: Bytes::new(), head, head_bytes: 0 }
     }
 
     /// What the edge knows of this stream's connection.
@@ -119,6 +121,21 @@ impl EdgeStream {
         self.connection.deadline.poll(&mut self.timer, context).map(|_| io::ErrorKind::TimedOut.into())
     }
 
+    /// Ends a write that waits for too long. Pingora bounds only its writes of bodies, and neither heads nor flushes: a
+    /// client that reads nothing would hold its request, and the endpoint's place, for ever.
+    fn poll_taken<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        if let Poll::Ready(over) = self.poll_over(context) {
+            return Poll::Ready(Err(over));
+        }
+        let timeout = || Box::pin(sleep(self.connection.deadline.write_timeout()));
+        let stalled = self.stalled.get_or_insert_with(timeout);
+        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Answers in Pingora's place, which would close without a word. Best effort: nobody waits for a client that
     /// does not read.
     fn refuse(&mut self, answer: &[u8], context: &mut Context<'_>) -> io::Error {
@@ -162,21 +179,18 @@ impl AsyncRead for EdgeStream {
 
 impl AsyncWrite for EdgeStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write(context, buf) {
-            Poll::Pending => self.poll_over(context).map(Err),
-            written => written,
-        }
+        let written = Pin::new(&mut self.inner).poll_write(context, buf);
+        self.poll_taken(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.inner).poll_flush(context) {
-            Poll::Pending => self.poll_over(context).map(Err),
-            flushed => flushed,
-        }
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.poll_taken(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.poll_taken(shut, context)
     }
 
     fn poll_write_vectored(
@@ -184,10 +198,8 @@ impl AsyncWrite for EdgeStream {
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write_vectored(context, bufs) {
-            Poll::Pending => self.poll_over(context).map(Err),
-            written => written,
-        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, bufs);
+        self.poll_taken(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

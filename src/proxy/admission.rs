@@ -165,6 +165,9 @@ fn aim(session: &mut Session, ctx: &mut RequestContext) {
     target.budget().deposit();
     ctx.key = key;
     ctx.deadline = timeouts.request.and_then(|within| ctx.started.checked_add(within));
+    if let Some(connection) = &ctx.connection {
+        connection.deadline.set_write_timeout(timeouts.idle);
+    }
     session.set_read_timeout(Some(timeouts.idle));
     session.set_write_timeout(Some(timeouts.idle));
 }

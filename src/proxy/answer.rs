@@ -81,11 +81,12 @@ async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: Respons
     on_response(session, ctx, &mut head);
     let body_follows = !without_body && !body.is_empty() && session.req_header().method != Method::HEAD;
     ctx.response_started = true;
-    session.write_response_header(Box::new(head), !body_follows).await?;
-    if body_follows {
-        session.write_response_body(Some(body), true).await?;
+    let mut written = session.write_response_header(Box::new(head), !body_follows).await;
+    if written.is_ok() && body_follows {
+        written = session.write_response_body(Some(body), true).await;
     }
-    Ok(())
+    // A client that left, or takes nothing, is no fault of ours, and can't be told of another.
+    written.inspect_err(|_| ctx.failure = Some(Failure::ClientGone))
 }
 
 /// Lets the route's plugins change a head on its way to the client.

@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, Write},
+    net::TcpStream,
     time::Duration,
 };
 
-use crate::harness::{Ask, Gateway, NodeApp, Origin, Port, eventually, list, timed, upstream};
+use crate::harness::{Ask, Gateway, NodeApp, Origin, Port, eventually, is_gone, list, timed, upstream};
 
 const ENOUGH: Duration = Duration::from_secs(10);
 
@@ -160,4 +161,30 @@ fn a_request_that_timed_out_is_not_tried_again() {
     let gateway = Gateway::start(&upstream(&list(&[&origins[0], &origins[1]]), settings));
     assert_eq!(gateway.get("/").status, 504);
     assert_eq!(origins[1].count(), 0, "the first may be at work on it");
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_let_go() {
+    let origin = Origin::start("a");
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ node: {{ endpoints: {}, timeouts: {{ idle: 300ms }} }} }}
+listeners: [{{ address: 127.0.0.1:0, limits: {{ idle_timeout: 300ms }} }}]
+routes: [{{ name: own, path: /own, respond: {{ body: {} }} }}, {{ name: far, upstream: node }}]
+",
+        list(&[&origin]),
+        "own ".repeat(50_000)
+    ));
+    // Only a head: Pingora times bodies.
+    origin.bytes(&format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: {}\r\n\r\n", "x".repeat(3000)));
+    for (target, route) in [("/own", "own"), ("/far", "far")] {
+        let mut client = TcpStream::connect(gateway.address()).unwrap();
+        client.set_write_timeout(Some(ENOUGH)).unwrap();
+        // Far more answers than the sockets hold.
+        let requests = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(1000);
+        let ended = (0..1000).find_map(|_| client.write_all(requests.as_bytes()).err());
+        assert!(ended.as_ref().is_some_and(is_gone), "{target}: {ended:?}");
+        let held = || gateway.metrics().sum("headgate_http_requests_in_flight", &[("route", route)]);
+        eventually("its request is over", || held() == 0.0);
+    }
+    assert!(!gateway.log().contains("internal"), "{}", gateway.log());
 }
