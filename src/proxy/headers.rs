@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use http::Version;
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use ipnet::IpNet;
 use pingora::Result;
@@ -47,9 +48,10 @@ impl ClientAddress {
         };
         let mut client = ip;
         let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-        let hops = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
+        // By bytes: a client's own part may be no text, and must hide neither the rest of its line nor the line.
+        let hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops.take(MAX_HOPS) {
-            let Some(ip) = parse_hop(hop.trim()) else { break };
+            let Some(ip) = std::str::from_utf8(hop).ok().and_then(|hop| parse_hop(hop.trim())) else { break };
             client = ip;
             if !is_trusted(&ip) {
                 break;
@@ -67,7 +69,8 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
     if let Ok(address) = hop.parse::<std::net::SocketAddr>() {
         return Some(address.ip().to_canonical());
     }
-    hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+    let bracketed: IpAddr = hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+    Some(bracketed.to_canonical())
 }
 
 /// Tells the endpoint who asked for what. What a trusted proxy said is kept and extended, anybody else's is replaced.
@@ -122,11 +125,12 @@ pub fn forward(request: &mut RequestHeader, from: &ClientAddress, host: Option<&
 }
 
 fn join(into: &mut String, headers: &HeaderMap, name: &HeaderName) {
-    for line in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+    for line in headers.get_all(name) {
         if !into.is_empty() {
             into.push_str(", ");
         }
-        into.push_str(line);
+        // What is no text stays in its place, unreadable: without it another entry would stand there.
+        into.extend(line.as_bytes().iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }));
     }
 }
 
@@ -153,8 +157,19 @@ pub fn set_host(request: &mut RequestHeader, host: Option<&HeaderValue>) -> Resu
     }
 }
 
-/// Gives an HTTP/1.0 client a body that ends with the connection: it knows no chunks (RFC 9112 section 6.1).
+/// Frames a response for its client: in our own version whatever the endpoint speaks, with one length (Pingora has
+/// refused those that differ), and for an HTTP/1.0 client, which knows no chunks, with a body that ends with the
+/// connection (RFC 9112 sections 2.5, 6.1 and 6.3).
 pub fn frame_for(session: &mut Session, response: &mut ResponseHeader) {
+    response.set_version(Version::HTTP_11);
+    if let Some(length) = response.headers.get(CONTENT_LENGTH).cloned() {
+        let one = length.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        if one.len() < length.len() || response.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+            let one = HeaderValue::from_bytes(one).unwrap_or(length);
+            // Fails only where there are too many headers to hold this one, and it replaces one.
+            let _ = response.insert_header(CONTENT_LENGTH, one);
+        }
+    }
     if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
         response.remove_header(&TRANSFER_ENCODING);
         session.set_keepalive(None);
@@ -218,6 +233,27 @@ mod tests {
         assert_eq!(find("10.0.0.1", "10.0.0.3, 10.0.0.2"), ("10.0.0.3".into(), true));
         assert_eq!(find("10.0.0.1", "1.2.3.4, garbage"), ("10.0.0.1".into(), true));
         assert_eq!(find("::ffff:10.0.0.1", "1.2.3.4"), ("1.2.3.4".into(), true));
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_address() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let peer: Option<IpAddr> = "10.0.0.1".parse().ok();
+        for (lines, client, chain) in [
+            (&[&b"6.6.6.6"[..], b"\x80, 1.2.3.4"][..], "1.2.3.4", "6.6.6.6, ?, 1.2.3.4, 10.0.0.1"),
+            (&[b"\x80, 1.2.3.4"], "1.2.3.4", "?, 1.2.3.4, 10.0.0.1"),
+            (&[b"6.6.6.6", b"\x80"], "10.0.0.1", "6.6.6.6, ?, 10.0.0.1"),
+            (&[b"[::ffff:1.2.3.4]"], "1.2.3.4", "[::ffff:1.2.3.4], 10.0.0.1"),
+        ] {
+            let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+            for line in lines {
+                request.append_header(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap()).unwrap();
+            }
+            let found = ClientAddress::find(peer, &request.headers, &trusted);
+            assert_eq!(found.client.unwrap().to_string(), client);
+            forward(&mut request, &found, None).unwrap();
+            assert_eq!(request.headers[X_FORWARDED_FOR], chain);
+        }
     }
 
     #[test]
