@@ -76,8 +76,7 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
 /// Rewrites the target to origin form with the path's one normal form, so that what was judged is what is forwarded.
 fn normalise_target(request: &mut RequestHeader) -> Result<(), Failure> {
     let raw = request.raw_path();
-    // `#` never belongs into a request target (RFC 9112 section 3.2), and parsers disagree on what it does there.
-    if !raw.is_ascii() || raw.contains(&b'#') {
+    if !raw.is_ascii() {
         return Err(Failure::Refused(Violation::BadPath));
     }
     let origin_form = raw.starts_with(b"/");

@@ -74,6 +74,8 @@ pub struct RequestContext {
     pub(super) response_started: bool,
     /// The client has sent all of its body.
     pub(super) request_complete: bool,
+    /// The endpoint was asked to change protocols.
+    pub(super) upgrade_asked: bool,
     /// Both ends speak WebSocket now.
     pub(super) upgraded: bool,
     /// What plugins keep from hook to hook.
@@ -127,6 +129,7 @@ impl RequestContext {
             first_byte: None,
             response_started: false,
             request_complete: false,
+            upgrade_asked: false,
             upgraded: false,
             scratch: Extensions::new(),
             request_id: None,

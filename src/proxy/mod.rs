@@ -100,11 +100,9 @@ impl ProxyHttp for Gateway {
         headers::forward(request, &ctx.client, ctx.host_header.as_ref())?;
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
         headers::set_host(request, host)?;
+        ctx.upgrade_asked = request.headers.contains_key(UPGRADE);
         let Some(route) = ctx.route.clone() else { return Ok(()) };
-        if ctx.attempts == 1
-            && session.req_header().headers.contains_key(UPGRADE)
-            && !request.headers.contains_key(UPGRADE)
-        {
+        if ctx.attempts == 1 && session.req_header().headers.contains_key(UPGRADE) && !ctx.upgrade_asked {
             route.metrics.foreign_upgrade();
         }
         if route.chain.wants(Hooks::UPSTREAM_REQUEST) {
@@ -155,6 +153,10 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS {
             ctx.progressed();
             return Ok(());
+        }
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade_asked {
+            // Pingora would let both sides say what they like, past every rule of ours.
+            return Err(fail(ctx, Failure::UpstreamProtocol));
         }
         if attempt::answered(session, ctx, response) {
             ctx.retrying = true;

@@ -103,7 +103,11 @@ fn check_lines(raw: &[u8]) -> Result<(), Violation> {
     let line = line.strip_prefix(b"\r\n").unwrap_or(line);
     let mut gaps = line.iter().filter(|byte| byte.is_ascii_whitespace());
     let two_spaces = gaps.next() == Some(&b' ') && gaps.next() == Some(&b' ') && gaps.next().is_none();
-    if two_spaces { Ok(()) } else { Err(Violation::RequestLine) }
+    if !two_spaces {
+        return Err(Violation::RequestLine);
+    }
+    // `#` never belongs into a request target (RFC 9112 section 3.2): Pingora cuts it off with what follows, others don't.
+    if line.contains(&b'#') { Err(Violation::BadPath) } else { Ok(()) }
 }
 
 /// Whether a line of the head is a Content-Length.
@@ -239,6 +243,7 @@ mod tests {
         assert_eq!(check_raw(b"GET / HTTP/1.1\r\nHost: a\n\r\n"), Err(Violation::BareLineFeed));
         assert_eq!(check_raw(b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
         assert_eq!(check_raw(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
+        assert_eq!(check_raw(b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::BadPath));
         assert_eq!(check_raw(b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Violation::RequestLine));
     }
 

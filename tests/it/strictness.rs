@@ -285,3 +285,33 @@ fn an_http_1_0_request_is_served_and_its_connection_closed() {
     assert_eq!(client.answer().status, 200);
     assert!(client.rest().is_empty());
 }
+
+#[test]
+fn a_fragment_in_a_target_is_refused() {
+    let case = Case::new();
+    for target in ["/a#b", "/a?b#c", "/#", "http://a/b#c"] {
+        case.refused(400, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+}
+
+#[test]
+fn an_upgrade_that_nobody_asked_for_opens_no_tunnel() {
+    let case = Case::new();
+    case.origin.bytes("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw");
+    let answer = case.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 502);
+}
+
+#[test]
+fn an_answer_is_framed_once_and_in_our_own_version() {
+    let case = Case::new();
+    for head in ["1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2", "1.1 200 OK\r\nContent-Length: 2, 2"] {
+        case.origin.bytes(&format!("HTTP/{head}\r\n\r\nok"));
+        let answer = case.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!((answer.head.headers("content-length"), answer.text().as_str()), (vec!["2"], "ok"), "{head}");
+    }
+    case.origin.bytes("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let mut client = case.gateway.client();
+    client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(client.rest().starts_with(b"HTTP/1.1 200 "));
+}
