@@ -22,7 +22,7 @@ use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Terms
 use crate::proxy::Gateway;
 use crate::reload::{self, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, wait_for_names};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process_log;
@@ -124,7 +124,10 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let (stop, stopping) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let open = Arc::new(OpenConnections::default());
+    let first_work = orders.borrow().clone();
     control.spawn(Supervisor::new().run(orders, ending.clone()));
+    // Else the first requests to an endpoint by a name would be answered with 503.
+    wait_for_names(&first_work, reload::LONGEST_LOOK_UP);
     control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
     control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
     let status =

@@ -15,6 +15,8 @@ module.exports = {
       increment_var: 'PORT',
       wait_ready: true,
       listen_timeout: 10000,
+      // PM2 kills after 1.6 seconds otherwise, in the middle of a request that takes longer.
+      kill_timeout: 10000,
     },
   ],
 };

@@ -84,7 +84,7 @@ pub enum Because {
 }
 
 /// A reload waits no longer for the names that it brings: one that does not resolve must not hold it up.
-const LONGEST_LOOK_UP: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_LOOK_UP: Duration = Duration::from_secs(1);
 
 /// What the reloader remembers of the configuration that serves.
 pub struct Serving {

@@ -61,7 +61,7 @@ families! {
     HTTP_REQUESTS: Kind::Counter, "headgate_http_requests_total", ["listener", "route", "method", "code"],
         "Requests that ended, by the status the client got; 499 is a client that left first.";
     HTTP_REQUEST_DURATION: REQUEST_BUCKETS, "headgate_http_request_duration_seconds", ["route", "method", "code_class"],
-        "Time from the first byte of a request to the end of its response.";
+        "Time from a request's whole head to the end of its response.";
     HTTP_REQUESTS_IN_FLIGHT: Kind::Gauge, "headgate_http_requests_in_flight", ["route"],
         "Requests being worked on, open WebSockets and event streams included.";
     HTTP_REQUEST_BYTES: Kind::Counter, "headgate_http_request_bytes_total", ["route"],

@@ -33,8 +33,7 @@ const CHOICES: usize = 8;
 /// Choices in all; then the upstream counts as full. Only endpoints at their limit refuse a choice that is taken as it is.
 const MOST_CHOICES: usize = 64;
 
-/// How often the first in the queue looks by itself: an endpoint that comes back, or a limit that a reload raised, calls
-/// nobody.
+/// How often the first in the queue looks by itself: an endpoint that comes back calls nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A named group of endpoints.

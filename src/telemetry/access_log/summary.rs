@@ -35,7 +35,7 @@ pub struct Summary {
     pub request_bytes: u64,
     /// Bytes of the response's body.
     pub response_bytes: u64,
-    /// From the request's first byte to the response's last.
+    /// From the request's whole head to the response's last byte.
     pub duration: Duration,
     /// The route that was found.
     pub route: Option<Arc<str>>,
