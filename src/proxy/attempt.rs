@@ -1,13 +1,15 @@
 //! One try after the other: which endpoint, what its end means, and whether there is another.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::select;
+use tokio::time::timeout;
 
 use super::context::{Attempt, RequestContext};
 use super::failure::Failure;
@@ -25,10 +27,10 @@ const MAX_STALE: u32 = 3;
 ///
 /// # Errors
 /// Why no endpoint can be asked: how the last one failed, where one was.
-pub(super) async fn begin(ctx: &mut RequestContext) -> Result<HttpPeer, Failure> {
+pub(super) async fn begin(session: &mut Session, ctx: &mut RequestContext) -> Result<HttpPeer, Failure> {
     let lease = match ctx.next.take() {
         Some(lease) => lease,
-        None => lease(ctx).await?,
+        None => lease(session, ctx).await?,
     };
     let target = ctx.target().ok_or(Failure::Internal)?;
     let peer = peer(&lease, target, ctx)?;
@@ -39,15 +41,16 @@ pub(super) async fn begin(ctx: &mut RequestContext) -> Result<HttpPeer, Failure>
     Ok(peer)
 }
 
-async fn lease(ctx: &RequestContext) -> Result<Lease, Failure> {
+async fn lease(session: &mut Session, ctx: &RequestContext) -> Result<Lease, Failure> {
     let target = ctx.target().ok_or(Failure::Internal)?;
     let ask = ask(ctx, target);
     let found = match target.upstream.lease(&ask, Instant::now(), fastrand::u64(..)) {
         Err(Refusal::Full) => {
             let waiting = target.upstream.wait(&ask);
-            match ctx.remaining(Instant::now()) {
-                Some(left) => tokio::time::timeout(left, waiting).await.map_err(|_| Failure::RequestTimeout)?,
-                None => waiting.await,
+            let left = ctx.remaining(Instant::now()).unwrap_or(Duration::MAX);
+            select! {
+                waited = timeout(left, waiting) => waited.map_err(|_| Failure::RequestTimeout)?,
+                () = client_leaves(session, ctx) => return Err(Failure::ClientGone),
             }
         }
         found => found,
@@ -57,6 +60,13 @@ async fn lease(ctx: &RequestContext) -> Result<Lease, Failure> {
         Refusal::Full | Refusal::QueueFull => Failure::Overloaded,
         Refusal::QueueTimeout => Failure::QueueTimeout,
     })
+}
+
+/// Ends when the client does; a body that is still to be read hides that, and must stay where it is.
+async fn client_leaves(session: &mut Session, ctx: &RequestContext) {
+    if !ctx.request_complete || session.as_downstream_mut().read_body_or_idle(true).await.is_ok() {
+        std::future::pending().await
+    }
 }
 
 fn ask<'a>(ctx: &'a RequestContext, target: &Target) -> Ask<'a> {

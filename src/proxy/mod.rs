@@ -74,8 +74,8 @@ impl ProxyHttp for Gateway {
         Ok(admission::run_plugins(session, ctx, &route).await? || admission::act(session, ctx, &route).await?)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        attempt::begin(ctx).await.map(Box::new).map_err(|failure| fail(ctx, failure))
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        attempt::begin(session, ctx).await.map(Box::new).map_err(|failure| fail(ctx, failure))
     }
 
     async fn connected_to_upstream(

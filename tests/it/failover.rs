@@ -296,3 +296,21 @@ fn a_queue_refuses_at_once_when_full_and_after_its_timeout_otherwise() {
     assert!(took >= Duration::from_millis(3900), "{took:?}");
     assert_eq!(gateway.metrics().sum("headgate_upstream_queue_rejected_total", &[]), 1.0);
 }
+
+#[test]
+fn a_client_that_leaves_gives_its_place_in_the_queue_back() {
+    let origin = Origin::start("a");
+    origin.hang();
+    let endpoints = format!("[{{ address: '{}', max_connections: 1 }}]", origin.address());
+    let gateway = Gateway::start(&upstream(&endpoints, "queue: { size: 1, timeout: 1m }"));
+    let waiting = || gateway.metrics().sum("headgate_upstream_queue_length", &[]);
+    let mut first = gateway.client();
+    first.write(Ask::get("/").bytes());
+    eventually("the endpoint is full", || origin.count() == 1);
+    let mut second = gateway.client();
+    second.write(Ask::get("/").bytes());
+    eventually("one waits", || waiting() == 1.0);
+    drop(second);
+    eventually("nobody waits", || waiting() == 0.0);
+    assert_eq!(origin.count(), 1);
+}
