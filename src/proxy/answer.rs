@@ -10,7 +10,8 @@ use pingora_proxy::Session;
 
 use super::context::{RequestContext, SCHEME};
 use super::failure::Failure;
-use crate::route::{Redirect, RedirectFrom, Respond};
+use super::strictness::Violation;
+use crate::route::{Redirect, RedirectFrom, RedirectPart, Respond};
 
 /// Answers with a failure. Writes nothing where the client is gone or already has a part of an answer.
 ///
@@ -39,6 +40,10 @@ pub(super) async fn failure(session: &mut Session, ctx: &mut RequestContext, fai
 /// # Errors
 /// When the client can't be written to.
 pub(super) async fn redirect(session: &mut Session, ctx: &mut RequestContext, redirect: &Redirect) -> Result<()> {
+    if ctx.host.is_empty() && redirect.to.contains(&RedirectPart::Host) {
+        // Only HTTP/1.0 may leave it out, and then there is nowhere to send the client.
+        return failure(session, ctx, Failure::Refused(Violation::NoHost)).await;
+    }
     let uri = &session.req_header().uri;
     let from = RedirectFrom { scheme: SCHEME, host: &ctx.host, path: uri.path(), query: uri.query() };
     let location = redirect.location(&from);

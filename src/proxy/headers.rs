@@ -21,6 +21,19 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 
+/// Names beside `X-Forwarded..` by which proxies tell applications of the client, or of the target it asked for.
+const CLAIMS: [&str; 9] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 /// More proxies than this in one `X-Forwarded-For` are not looked through: an honest chain is far shorter.
 const MAX_HOPS: usize = 32;
 
@@ -136,10 +149,7 @@ fn join(into: &mut String, headers: &HeaderMap, name: &HeaderName) {
 
 /// Removes every header by which a client could pose as a proxy.
 fn drop_claims(request: &mut RequestHeader) {
-    let posing = |name: &HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-client-ip" | "true-client-ip")
-    };
+    let posing = |name: &HeaderName| name.as_str().starts_with("x-forwarded") || CLAIMS.contains(&name.as_str());
     let claims: Vec<HeaderName> = request.headers.keys().filter(|name| posing(name)).cloned().collect();
     for name in claims {
         request.remove_header(&name);
@@ -280,6 +290,8 @@ mod tests {
                 ("x-forwarded-proto", "https"),
                 ("forwarded", "for=6.6.6.6"),
                 ("x-real-ip", "6.6.6.6"),
+                ("cf-connecting-ip", "6.6.6.6"),
+                ("x-original-url", "/admin"),
                 ("x-forwarded-prefix", "/admin"),
             ],
         );
@@ -287,7 +299,9 @@ mod tests {
         assert_eq!(request.headers["x-forwarded-proto"], "http");
         assert_eq!(request.headers["x-forwarded-host"], "shop.example.com:8080");
         assert_eq!(request.headers["forwarded"], "for=1.2.3.4;host=\"shop.example.com:8080\";proto=http");
-        assert!(!request.headers.contains_key("x-real-ip"));
+        assert!(
+            !["x-real-ip", "cf-connecting-ip", "x-original-url"].iter().any(|name| request.headers.contains_key(*name))
+        );
         assert!(!request.headers.contains_key("x-forwarded-prefix"));
     }
 

@@ -151,7 +151,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS {
-            ctx.progressed();
+            // `first_byte` goes on: an endpoint could announce an answer for ever.
             return Ok(());
         }
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade_asked {

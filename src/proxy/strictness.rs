@@ -50,7 +50,7 @@ impl Violation {
             Self::TwoFramings => "Content-Length and Transfer-Encoding exclude each other",
             Self::TransferEncoding => "the only Transfer-Encoding accepted is chunked",
             Self::ContentLength => "there must be one Content-Length, a plain number",
-            Self::NoHost => "HTTP/1.1 needs a Host header",
+            Self::NoHost => "this request needs a Host header",
             Self::BadHost => "the Host header is not a valid host, or disagrees with the request target",
             Self::TargetForm => "the request target must be a path",
             Self::BadPath => "the path is not valid",

@@ -62,9 +62,12 @@ fn a_connection_that_the_endpoint_closed_meanwhile_fails_no_request() {
     for _ in 0..20 {
         assert_eq!(client.get("/").status, 200);
     }
+    // A POST that meets the closing in flight may have been carried out: it is answered with 502, and never sent twice.
+    let asked = origin.count();
     for _ in 0..20 {
-        assert_eq!(client.ask(&Ask::post("/", "body")).status, 200, "a POST on a stale connection");
+        assert!([200, 502].contains(&gateway.client().ask(&Ask::post("/", "body")).status));
     }
+    assert!(origin.count() <= asked + 20);
 }
 
 #[test]

@@ -182,3 +182,12 @@ fn a_routes_name_is_its_label() {
     let counted = |route| gateway.metrics().sum("headgate_http_requests_total", &[("route", route)]);
     eventually("each counts its own", || (counted("health"), counted("shop.example/account")) == (1.0, 1.0));
 }
+
+#[test]
+fn a_redirect_to_the_host_asked_for_needs_one() {
+    let gateway = Gateway::start("routes: [{ redirect: { to: 'https://{host}{uri}' } }]");
+    assert_eq!(gateway.get("/a").header("location"), Some("https://test.example/a"));
+    let mut client = gateway.client();
+    client.write(b"GET /a HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+}
