@@ -78,6 +78,10 @@ pub fn start_demo_endpoints(addresses: &[SocketAddr]) -> io::Result<DemoEndpoint
     let mut listeners = Vec::new();
     let (mut started, mut already_there) = (Vec::new(), Vec::new());
     for &address in addresses {
+        // Several upstreams may name one address.
+        if started.contains(&address) || already_there.contains(&address) {
+            continue;
+        }
         match TcpListener::bind(address) {
             Ok(listener) => {
                 listener.set_nonblocking(true)?;
@@ -181,6 +185,16 @@ mod tests {
         let address = theirs.local_addr().unwrap();
         let demo = start_demo_endpoints(&[address]).unwrap();
         assert_eq!((demo.started.len(), demo.already_there.as_slice()), (0, [address].as_slice()));
+    }
+
+    #[test]
+    fn an_address_of_two_upstreams_gets_one_endpoint_and_is_told_once() {
+        // Bound and dropped, so that the address is free.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let demo = start_demo_endpoints(&[free, free]).unwrap();
+        assert_eq!((demo.started.as_slice(), demo.already_there.len()), ([free].as_slice(), 0));
+        let again = start_demo_endpoints(&[free, free]).unwrap();
+        assert_eq!((again.started.len(), again.already_there.as_slice()), (0, [free].as_slice()));
     }
 
     #[test]

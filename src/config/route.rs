@@ -18,7 +18,7 @@ use crate::strategy;
 #[serde(deny_unknown_fields)]
 #[schemars(transform = one_action_one_path)]
 pub struct Route {
-    /// Its name in metrics, logs and `explain`. Absent: made of the match, as in `shop.example.com/account`.
+    /// Its name in metrics, logs and `/status`. Absent: made of the match, as in `shop.example.com/account`.
     #[serde(default)]
     pub name: Option<String>,
     /// The name of the only listener whose requests it takes. Absent: every listener's.

@@ -97,6 +97,20 @@ impl Failure {
         }
     }
 
+    /// What happened, where it was our own decision: Pingora's error then tells only how we broke off, and names the client's
+    /// side.
+    pub fn decided(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoEndpoint => "none is fit or left to ask",
+            Self::Overloaded => "each is at its `max_connections`, and no more may wait",
+            Self::QueueTimeout => "none had room within `queue.timeout`",
+            Self::FirstByteTimeout => "no response head within `timeouts.first_byte`",
+            Self::IdleTimeout => "silent for `timeouts.idle` or `timeouts.upgrade_idle`",
+            Self::RequestTimeout => "not done within `timeouts.request`",
+            _ => return None,
+        })
+    }
+
     /// What the client may know: the rule it broke, or nothing about what stands behind us.
     fn detail(self) -> &'static str {
         match self {

@@ -27,7 +27,10 @@ pub(super) fn explain(gateway: &Gateway, ctx: &RequestContext, error: &Error) {
         if held_back > 0 {
             log::warn!("{held_back} more requests failed; the access log and the metrics have them all");
         }
-        log::warn!("{status} {reason}: route {route}, endpoint {endpoint}: {error}");
+        match failure.decided() {
+            Some(why) => log::warn!("{status} {reason}: route {route}, endpoint {endpoint}: {why}"),
+            None => log::warn!("{status} {reason}: route {route}, endpoint {endpoint}: {error}"),
+        }
     }
 }
 

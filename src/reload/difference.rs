@@ -10,7 +10,11 @@ pub(super) fn describe(before: &Snapshot, next: &Snapshot) -> String {
     compare(&mut changes, "route", &routes(before), &routes(next));
     compare(&mut changes, "upstream", &upstreams(before), &upstreams(next));
     compare(&mut changes, "endpoint", &endpoints(before), &endpoints(next));
-    if changes.is_empty() { "settings changed; the same routes and endpoints".to_owned() } else { changes.join(", ") }
+    if changes.is_empty() {
+        "the same routes and endpoints, settings as in the file".to_owned()
+    } else {
+        changes.join(", ")
+    }
 }
 
 fn routes(snapshot: &Snapshot) -> BTreeSet<String> {

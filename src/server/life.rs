@@ -88,9 +88,11 @@ impl EndSignals {
 impl ShutdownSignalWatch for Life {
     async fn recv(&self) -> ShutdownSignal {
         let mut signals = self.signals.lock().await;
-        if signals.next().await {
-            // Nobody listens only when nothing is served.
-            let _ = self.stop.send(true);
+        let finish = signals.next().await;
+        // Even when nothing is finished: a listener that only sees us gone calls that an error. Nobody listens only when
+        // nothing is served.
+        let _ = self.stop.send(true);
+        if finish {
             info!("stopping: no new connections; {} open ones end when their request does", self.open.count());
             let done = async {
                 while self.open.count() > 0 {

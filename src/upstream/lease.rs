@@ -1,12 +1,13 @@
 //! One request in flight on one endpoint, and how it ended.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Upstream;
 use crate::endpoint::Endpoint;
 use crate::strategy::EndpointSet;
-use crate::telemetry::metrics::AttemptFailure;
+use crate::telemetry::metrics::{AttemptFailure, Label as _};
 
 /// One request in flight on one endpoint. Dropping it is what lowers the endpoint's load and lets the next one in.
 #[derive(Debug)]
@@ -62,6 +63,17 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.upstream.release(self.index, self.observed.then(|| self.started.elapsed()));
+    }
+}
+
+// === impl Outcome ===
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(status) => status.fmt(f),
+            Self::Failed(failure) => f.write_str(failure.label()),
+        }
     }
 }
 

@@ -298,7 +298,7 @@ impl Upstream {
             Some(outlier::Event::Ejected(time)) => {
                 metrics.ejected(EjectionReason::ConsecutiveErrors);
                 warn!(
-                    "upstream {}: {id} is set aside for {time:?}: too many errors in a row, the last: {outcome:?}",
+                    "upstream {}: {id} is set aside for {time:?}: too many errors in a row, the last: {outcome}",
                     self.name
                 );
             }

@@ -194,6 +194,7 @@ fn when_every_fit_endpoint_refuses_one_that_was_set_aside_is_asked() {
     assert_eq!(gateway.get("/").instance(), "b");
     assert_eq!(gateway.get("/").instance(), "b");
     assert_eq!(origins[0].count(), 1, "set aside");
+    gateway.logged("too many errors in a row, the last: 503");
     origins[0].status(200);
     origins[1].down();
     assert_eq!(gateway.get("/").instance(), "a");

@@ -66,6 +66,16 @@ fn a_draining_gateway_is_not_ready_and_says_so() {
 }
 
 #[test]
+fn ctrl_c_ends_at_once_and_is_no_error() {
+    let (_app, mut gateway, _client) = busy(60_000, "1h");
+    gateway.signal("INT");
+    let (status, took) = timed(|| gateway.wait_exit());
+    assert_eq!(status.code(), Some(0));
+    assert!(took < AT_ONCE, "{took:?}");
+    assert!(!gateway.log().contains(" ERROR "), "{}", gateway.log());
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let (_app, mut gateway, _client) = busy(60_000, "1h");
     let address = gateway.address();

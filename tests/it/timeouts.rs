@@ -115,6 +115,8 @@ routes:
         assert_eq!(answer.status, 504, "{path}");
         assert!(took < ENOUGH, "{path} {took:?}");
     }
+    gateway.logged("no response head within `timeouts.first_byte`");
+    assert!(!gateway.log().contains("Downstream"), "no client was at fault: {}", gateway.log());
     let (result, took) = timed(|| gateway.client().try_ask(&Ask::get("/stream?ms=8000")));
     assert!(result.is_err() && took < ENOUGH, "{result:?} {took:?}");
     let mut client = crate::streaming::web_socket(&gateway);
