@@ -47,7 +47,8 @@ pub struct Upstream {
     /// Default: 0%.
     #[serde(default = "panic_threshold")]
     pub panic_threshold: OrOff<Percent>,
-    /// The Host that endpoints see: `keep` (the client's), `endpoint` (the endpoint's address), or a literal.
+    /// The Host that endpoints see: `keep` (the client's), `endpoint` (the endpoint's address; `localhost` for a unix
+    /// socket), or a literal.
     /// Default: keep.
     #[serde(default)]
     pub host_header: HostHeader,

@@ -68,7 +68,7 @@ pub struct RequestContext {
     pub(super) endpoint: Option<Arc<Endpoint>>,
     /// Time to connect of the last attempt; none on a connection that was kept.
     pub(super) connect: Option<Duration>,
-    /// From the last attempt's start to the first byte of its answer.
+    /// From the request's last byte to the first of the last attempt's answer.
     pub(super) first_byte: Option<Duration>,
     /// The final head has been passed on.
     pub(super) response_started: bool,
