@@ -11,6 +11,8 @@ pub mod config;
 pub mod endpoint;
 pub mod health;
 pub mod router;
+pub mod session;
+pub mod sticky;
 pub mod strategy;
 pub mod upstream;
 
