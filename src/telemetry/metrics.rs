@@ -4,10 +4,12 @@
 //! place and held by what it belongs to. An event is then one method call that touches atomics: no label is hashed, no
 //! string is looked up. `/metrics` reads the handles that are still held, so the series of what is gone disappear.
 
+mod estimate;
 #[cfg(test)]
 mod grafana;
 mod listener;
 mod route;
+mod session;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -25,8 +27,12 @@ use prometheus::{
 };
 
 pub use self::{
+    estimate::{Counted, SeriesEstimate},
     listener::{ListenerMetrics, Protocol, RefusalReason},
-    route::{Method, PluginMetrics, RouteMetrics},
+    route::{Method, PluginMetrics, RouteMetrics, StickyResult},
+    session::{
+        CacheSample, CacheSource, CheckResult, SessionMetrics, StoreFailure, StoreMetrics, StoreSample, StoreSource,
+    },
     upstream::{
         AttemptFailure, Condition, EjectionReason, EndpointMetrics, EndpointSample, EndpointSource, ProbeResult,
         RetryReason, SkipReason, Totals, UpstreamMetrics, Waiting,
@@ -45,6 +51,11 @@ const REQUEST_BUCKETS: Kind =
 /// Bounds for a connection: 0.1 ms is a neighbour on the same machine, 1 s and 3 s are the first repeats of a lost SYN.
 const CONNECT_BUCKETS: Kind =
     Kind::Histogram(&[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0]);
+
+/// Bounds for a session's check: 0.1 ms is a store on the same machine; 50 ms is the budget unless the file says
+/// otherwise, and 75 ms shows whether it is kept to.
+const CHECK_BUCKETS: Kind =
+    Kind::Histogram(&[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0]);
 
 /// Declares every family and the list of all of them.
 macro_rules! families {
@@ -112,6 +123,30 @@ families! {
         "New connections to endpoints.";
     UPSTREAM_CONNECTIONS_REUSED: Kind::Counter, "headgate_upstream_connections_reused_total", ["upstream"],
         "Attempts that went over a kept connection.";
+    STICKY: Kind::Counter, "headgate_sticky_total", ["route", "result"],
+        "Requests of sticky routes by what became of their pin: new, kept, repinned_down, repinned_drain, invalid, forgotten.";
+    STICKY_PINS: Kind::Counter, "headgate_sticky_pins_total", ["upstream", "endpoint"],
+        "Pins made to the endpoint: first ones and moved ones.";
+    SESSION_CHECKS: Kind::Counter, "headgate_session_checks_total", ["source", "result"],
+        "Sessions looked up; cached is one that is alive and needed no store, error and timeout are a store that could not tell.";
+    SESSION_CHECK_DURATION: CHECK_BUCKETS, "headgate_session_check_duration_seconds", ["source"],
+        "Time of the checks that waited for a store.";
+    SESSION_GARBAGE: Kind::Counter, "headgate_session_garbage_total", ["source"],
+        "Checks that found something in the store that is no session, which is taken for dead.";
+    SESSION_CACHE_ENTRIES: Kind::Gauge, "headgate_session_cache_entries", ["source"],
+        "Sessions remembered so that the store need not be asked.";
+    SESSION_CACHE_BYTES: Kind::Gauge, "headgate_session_cache_bytes", ["source"],
+        "Memory that the remembered sessions take.";
+    SESSION_STORE_UP: Kind::Gauge, "headgate_session_store_up", ["store"],
+        "1 while the store is connected and answers.";
+    SESSION_STORE_TRACKING: Kind::Gauge, "headgate_session_store_tracking", ["store"],
+        "1 while the store tells of every change; otherwise a session that ended is noticed after the source's cache time.";
+    SESSION_STORE_RECONNECTS: Kind::Counter, "headgate_session_store_reconnects_total", ["store"],
+        "Connections made to the store after the first one.";
+    SESSION_STORE_INVALIDATIONS: Kind::Counter, "headgate_session_store_invalidations_total", ["store"],
+        "Changes that the store told of.";
+    SESSION_STORE_ERRORS: Kind::Counter, "headgate_session_store_errors_total", ["store", "reason"],
+        "Commands that the store did not carry out.";
     PLUGIN_DENIED: Kind::Counter, "headgate_plugin_denied_total", ["route", "plugin"],
         "Requests that a plugin answered itself.";
     ACCESS_LOG_DROPPED: Kind::Counter, "headgate_access_log_dropped_lines_total", ["reason"],
@@ -168,37 +203,14 @@ pub struct AccessLogMetrics {
     dropped: Counters<DropReason>,
 }
 
-/// What of a configuration makes series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// Listeners.
-    pub listeners: usize,
-    /// Routes.
-    pub routes: usize,
-    /// Plugins of all routes together.
-    pub plugins: usize,
-    /// Upstreams.
-    pub upstreams: usize,
-    /// Endpoints of all upstreams together.
-    pub endpoints: usize,
-}
-
-/// How many series a configuration makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeriesEstimate {
-    /// What stands from the start, without any request.
-    pub at_rest: u64,
-    /// What stands when every route has seen two methods with an answer of each of 2xx, 3xx, 4xx and 5xx on one listener,
-    /// and every endpoint has given these four answers.
-    pub in_use: u64,
-}
-
 /// What the registry asks at a scrape.
 #[derive(Debug, Default)]
 struct Living {
     listeners: Shelf<ListenerMetrics>,
     routes: Shelf<RouteMetrics>,
     upstreams: Shelf<UpstreamMetrics>,
+    sessions: Shelf<SessionMetrics>,
+    stores: Shelf<StoreMetrics>,
     reload: ReloadMetrics,
     access_log: Arc<AccessLogMetrics>,
 }
@@ -246,6 +258,18 @@ impl Metrics {
     #[must_use = "what nobody holds is counted for nobody"]
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         self.living.upstreams.take(name, UpstreamMetrics::new)
+    }
+
+    /// The metrics of a source of sessions.
+    #[must_use = "what nobody holds is counted for nobody"]
+    pub fn session(&self, source: &str) -> Arc<SessionMetrics> {
+        self.living.sessions.take(source, SessionMetrics::new)
+    }
+
+    /// The metrics of a session store, by its printable name, which holds no credentials.
+    #[must_use = "what nobody holds is counted for nobody"]
+    pub fn store(&self, name: &str) -> Arc<StoreMetrics> {
+        self.living.stores.take(name, StoreMetrics::new)
     }
 
     /// The metrics of the configuration.
@@ -314,33 +338,6 @@ impl AccessLogMetrics {
     }
 }
 
-// === impl SeriesEstimate ===
-
-impl SeriesEstimate {
-    /// Counts for a configuration. A test holds the numbers against a real scrape.
-    pub fn of(counted: Counted) -> Self {
-        /// Configuration, access log, build and process.
-        const FIXED: u64 = 14;
-        const LISTENER: u64 = 3;
-        const ROUTE: u64 = 4;
-        /// Four histograms are most of it.
-        const UPSTREAM: u64 = 85;
-        const ENDPOINT: u64 = 14;
-        const CODES: u64 = 4;
-        /// Two methods times four codes: a histogram and a counter each.
-        const ROUTE_IN_USE: u64 = 2 * CODES * (HISTOGRAM + 1);
-        /// Fourteen bounds, the bucket without one, sum and count.
-        const HISTOGRAM: u64 = 17;
-        let Counted { listeners, routes, plugins, upstreams, endpoints } = counted;
-        let [listeners, plugins, upstreams, endpoints] = [listeners, plugins, upstreams, endpoints].map(|n| n as u64);
-        // `_unrouted` is a route as well.
-        let routes = routes as u64 + 1;
-        let at_rest =
-            FIXED + LISTENER * listeners + ROUTE * routes + plugins + UPSTREAM * upstreams + ENDPOINT * endpoints;
-        Self { at_rest, in_use: at_rest + ROUTE_IN_USE * routes + CODES * endpoints }
-    }
-}
-
 // === impl Walk ===
 
 impl Collector for Walk {
@@ -372,5 +369,7 @@ impl Living {
         self.listeners.living().iter().for_each(|listener| listener.collect(scrape));
         self.routes.living().iter().for_each(|route| route.collect(scrape));
         self.upstreams.living().iter().for_each(|upstream| upstream.collect(scrape));
+        self.sessions.living().iter().for_each(|session| session.collect(scrape));
+        self.stores.living().iter().for_each(|store| store.collect(scrape));
     }
 }

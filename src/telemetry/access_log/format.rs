@@ -150,6 +150,7 @@ fn write_json(summary: &Summary, line: &mut Vec<u8>) {
             Value::Text(text) => write_json_text(text, line),
             Value::Number(number) => print(line, format_args!("{number}")),
             Value::Milliseconds(time) => print(line, format_args!("{:.3}", time.as_secs_f64() * 1e3)),
+            Value::Hash(hash) => print(line, format_args!("\"{hash:08x}\"")),
             Value::Time(time) => print(line, format_args!("\"{}\"", rfc3339(time))),
             Value::Address(address) => print(line, format_args!("\"{address}\"")),
         }
@@ -179,6 +180,7 @@ fn write_plain(value: Option<Value<'_>>, line: &mut Vec<u8>) {
         Some(Value::Text(text)) => write_escaped(text.as_bytes(), line),
         Some(Value::Number(number)) => print(line, format_args!("{number}")),
         Some(Value::Milliseconds(time)) => print(line, format_args!("{:.3}", time.as_secs_f64() * 1e3)),
+        Some(Value::Hash(hash)) => print(line, format_args!("{hash:08x}")),
         Some(Value::Time(time)) => print(line, format_args!("{}", rfc3339(time))),
         Some(Value::Address(address)) => print(line, format_args!("{address}")),
     }
@@ -232,7 +234,7 @@ mod tests {
     use http::{HeaderValue, Method, Version};
 
     use super::*;
-    use crate::telemetry::metrics::{RetryReason, SkipReason};
+    use crate::telemetry::metrics::{CheckResult, RetryReason, SkipReason, StickyResult};
 
     fn summary() -> Summary {
         Summary {
@@ -257,6 +259,9 @@ mod tests {
             upstream_connect: None,
             upstream_first_byte: Some(Duration::from_millis(11)),
             upstream_duration: Some(Duration::from_millis(12)),
+            session: Some(CheckResult::Cached),
+            session_hash: Some(0x2a),
+            sticky: Some(StickyResult::Kept),
             user_agent: Some(HeaderValue::from_static("curl/8")),
             referer: None,
             request_id: Some("r-1".to_owned()),
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_three_formats_read_as_documented() {
-        let json = r#"{"time":"2026-09-21T14:13:20.042Z","client_ip":"192.0.2.7","listener":"http","method":"GET","host":"shop.example.com","target":"/cart?id=1","path":"/cart","protocol":"HTTP/1.1","status":200,"request_bytes":0,"response_bytes":512,"duration_ms":12.345,"route":"shop","upstream":"node","endpoint":"127.0.0.1:3001","attempts":2,"retry":"connect_error","upstream_first_byte_ms":11.000,"upstream_duration_ms":12.000,"user_agent":"curl/8","request_id":"r-1"}"#;
+        let json = r#"{"time":"2026-09-21T14:13:20.042Z","client_ip":"192.0.2.7","listener":"http","method":"GET","host":"shop.example.com","target":"/cart?id=1","path":"/cart","protocol":"HTTP/1.1","status":200,"request_bytes":0,"response_bytes":512,"duration_ms":12.345,"route":"shop","upstream":"node","endpoint":"127.0.0.1:3001","attempts":2,"retry":"connect_error","upstream_first_byte_ms":11.000,"upstream_duration_ms":12.000,"session":"cached","session_hash":"0000002a","sticky":"kept","user_agent":"curl/8","request_id":"r-1"}"#;
         assert_eq!(line(&Format::Json, &summary()), format!("{json}\n"));
         let combined =
             "192.0.2.7 - - [21/Sep/2026:14:13:20 +0000] \"GET /cart?id=1 HTTP/1.1\" 200 512 \"-\" \"curl/8\"\n";

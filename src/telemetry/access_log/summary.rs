@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Version};
 
-use crate::telemetry::metrics::{Label as _, RetryReason, SkipReason};
+use crate::telemetry::metrics::{CheckResult, Label as _, RetryReason, SkipReason, StickyResult};
 
 /// A finished request. Its fields are moved or share what the request held, so that making one costs a request next to
 /// nothing; the log's own thread turns it into text.
@@ -57,6 +57,12 @@ pub struct Summary {
     pub upstream_first_byte: Option<Duration>,
     /// Time of the last attempt in all.
     pub upstream_duration: Option<Duration>,
+    /// What the check of its session found, where the route has one.
+    pub session: Option<CheckResult>,
+    /// A keyed hash of the session's id, which links its lines and tells nothing else. Never the id.
+    pub session_hash: Option<u32>,
+    /// What became of its pin, on a sticky route.
+    pub sticky: Option<StickyResult>,
     /// The client's User-Agent.
     pub user_agent: Option<HeaderValue>,
     /// The client's Referer.
@@ -74,6 +80,8 @@ pub(super) enum Value<'a> {
     Text(&'a str),
     Number(u64),
     Milliseconds(Duration),
+    /// Eight hexadecimal digits.
+    Hash(u32),
     Time(SystemTime),
     Address(IpAddr),
 }
@@ -123,6 +131,9 @@ fields! {
     UpstreamConnect "upstream_connect_ms" |request| request.upstream_connect.map(Value::Milliseconds);
     UpstreamFirstByte "upstream_first_byte_ms" |request| request.upstream_first_byte.map(Value::Milliseconds);
     UpstreamDuration "upstream_duration_ms" |request| request.upstream_duration.map(Value::Milliseconds);
+    Session "session" |request| text(request.session.map(CheckResult::label));
+    SessionHash "session_hash" |request| request.session_hash.map(Value::Hash);
+    Sticky "sticky" |request| text(request.sticky.map(StickyResult::label));
     UserAgent "user_agent" |request| header(request.user_agent.as_ref());
     Referer "referer" |request| header(request.referer.as_ref());
     RequestId "request_id" |request| request.request_id.as_ref().map(|id| Value::Bytes(id.as_bytes()));

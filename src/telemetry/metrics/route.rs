@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     HTTP_FOREIGN_UPGRADES, HTTP_REQUEST_BYTES, HTTP_REQUEST_DURATION, HTTP_REQUESTS, HTTP_REQUESTS_IN_FLIGHT,
-    HTTP_RESPONSE_BYTES, Label, ListenerMetrics, PLUGIN_DENIED,
-    value::{Classes, CodeClass, Counter, Durations, Gauge, Held, Scrape, Shelf, label},
+    HTTP_RESPONSE_BYTES, Label, ListenerMetrics, PLUGIN_DENIED, STICKY,
+    value::{Classes, CodeClass, Counter, Counters, Durations, Gauge, Held, Scrape, Shelf, label},
 };
 
 label! {
@@ -37,6 +37,24 @@ label! {
     }
 }
 
+label! {
+    /// What became of the pin of one request of a sticky route.
+    StickyResult {
+        /// There was none, and it got its first.
+        New = "new",
+        /// It was honoured.
+        Kept = "kept",
+        /// It was moved, because its endpoint was down, set aside, gone or refused the connection.
+        RepinnedDown = "repinned_down",
+        /// It was moved, because its endpoint drains and the deadline is over.
+        RepinnedDrain = "repinned_drain",
+        /// It was none of ours: forged, foreign or stale.
+        Invalid = "invalid",
+        /// Its session died, and the pin with it.
+        Forgotten = "forgotten",
+    }
+}
+
 /// The metrics of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
@@ -49,6 +67,8 @@ pub struct RouteMetrics {
     /// thousands of cells that nobody ever fills.
     methods: [OnceLock<Box<Classes<Finished>>>; Method::ALL.len()],
     plugins: Shelf<PluginMetrics>,
+    /// Made by the first result: most routes are not sticky.
+    sticky: OnceLock<Counters<StickyResult>>,
 }
 
 /// The metrics of one plugin of one route.
@@ -104,6 +124,7 @@ impl RouteMetrics {
             foreign_upgrades: Counter::default(),
             methods: std::array::from_fn(|_| OnceLock::new()),
             plugins: Shelf::default(),
+            sticky: OnceLock::new(),
         }
     }
 
@@ -158,6 +179,11 @@ impl RouteMetrics {
         self.foreign_upgrades.increment();
     }
 
+    /// Counts a request of a sticky route.
+    pub fn sticky(&self, result: StickyResult) {
+        self.sticky.get_or_init(Counters::default).increment(result);
+    }
+
     pub(super) fn collect(&self, scrape: &mut Scrape) {
         let route = &*self.name;
         scrape.count(&HTTP_REQUESTS_IN_FLIGHT, &[route], self.in_flight.value());
@@ -166,6 +192,9 @@ impl RouteMetrics {
         scrape.count(&HTTP_FOREIGN_UPGRADES, &[route], self.foreign_upgrades.value());
         for plugin in self.plugins.living() {
             scrape.count(&PLUGIN_DENIED, &[route, &plugin.name], plugin.denied.value());
+        }
+        for (result, count) in self.sticky.get().into_iter().flat_map(Counters::iter) {
+            scrape.count(&STICKY, &[route, result], count);
         }
         for (method, classes) in Method::ALL.iter().zip(&self.methods) {
             let Some(classes) = classes.get() else { continue };

@@ -139,7 +139,7 @@ fn totals_tell_an_endpoint_s_faults_from_a_client_s() {
     let endpoint = metrics.upstream("node").endpoint("a:1");
     [200, 404, 503].into_iter().for_each(|code| endpoint.answered(code));
     [AttemptFailure::Timeout, AttemptFailure::ClientGone].into_iter().for_each(|failure| endpoint.failed(failure));
-    assert_eq!(endpoint.totals(), Totals { attempts: 5, failures: 2 });
+    assert_eq!(endpoint.totals(), Totals { attempts: 5, failures: 2, pins: 0 });
 }
 
 #[test]

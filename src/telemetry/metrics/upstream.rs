@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Label, UPSTREAM_CONNECT, UPSTREAM_CONNECTIONS_OPENED, UPSTREAM_CONNECTIONS_REUSED, UPSTREAM_EJECTIONS,
+    Label, STICKY_PINS, UPSTREAM_CONNECT, UPSTREAM_CONNECTIONS_OPENED, UPSTREAM_CONNECTIONS_REUSED, UPSTREAM_EJECTIONS,
     UPSTREAM_ENDPOINT_STATE, UPSTREAM_ENDPOINT_UP, UPSTREAM_ENDPOINT_WEIGHT, UPSTREAM_FAIL_OPEN, UPSTREAM_FIRST_BYTE,
     UPSTREAM_HEALTH_CHECKS, UPSTREAM_QUEUE_LENGTH, UPSTREAM_QUEUE_REJECTED, UPSTREAM_QUEUE_SECONDS,
     UPSTREAM_REQUEST_DURATION, UPSTREAM_REQUESTS, UPSTREAM_REQUESTS_IN_FLIGHT, UPSTREAM_RETRIES,
@@ -122,6 +122,7 @@ pub struct EndpointMetrics {
     failures: Counters<AttemptFailure>,
     probes: Counters<ProbeResult>,
     ejections: Counters<EjectionReason>,
+    pins: Counter,
     source: Mutex<Option<Weak<dyn EndpointSource>>>,
 }
 
@@ -150,6 +151,8 @@ pub struct Totals {
     pub attempts: u64,
     /// Attempts that got a 5xx, or no answer while the client was still there.
     pub failures: u64,
+    /// Pins made to it.
+    pub pins: u64,
 }
 
 /// A request waiting for an endpoint with room. Dropping it ends and records the wait, served or not.
@@ -272,6 +275,7 @@ impl EndpointMetrics {
             failures: Counters::default(),
             probes: Counters::default(),
             ejections: Counters::default(),
+            pins: Counter::default(),
             source: Mutex::default(),
         }
     }
@@ -293,7 +297,11 @@ impl EndpointMetrics {
             let failures = failures.filter(move |(failure, _)| !at_fault || **failure != AttemptFailure::ClientGone);
             failures.map(|(_, (_, count))| count).sum::<u64>()
         };
-        Totals { attempts: answered(false) + unanswered(false), failures: answered(true) + unanswered(true) }
+        Totals {
+            attempts: answered(false) + unanswered(false),
+            failures: answered(true) + unanswered(true),
+            pins: self.pins.value(),
+        }
     }
 
     /// Counts an attempt that the endpoint answered with this status.
@@ -316,6 +324,11 @@ impl EndpointMetrics {
         self.ejections.increment(reason);
     }
 
+    /// Counts a pin made to the endpoint: a first one, or one that was moved to it.
+    pub fn pinned(&self) {
+        self.pins.increment();
+    }
+
     fn collect(&self, upstream: &str, scrape: &mut Scrape) {
         let endpoint = &*self.name;
         for (class, codes) in self.codes.iter() {
@@ -332,6 +345,7 @@ impl EndpointMetrics {
         for (reason, count) in self.ejections.iter() {
             scrape.count(&UPSTREAM_EJECTIONS, &[upstream, endpoint, reason], count);
         }
+        scrape.count(&STICKY_PINS, &[upstream, endpoint], self.pins.value());
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(now) = source.and_then(|source| source.upgrade()).map(|source| source.sample()) else { return };
         let up = matches!(now.condition, Condition::Up | Condition::Draining);
