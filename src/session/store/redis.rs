@@ -26,7 +26,14 @@ impl Redis {
     }
 
     pub(super) fn health(&self) -> StoreHealth {
-        StoreHealth { kind: "redis", state: StoreState::Down, since: None, tracking: false, reconnects: 0, last_error: None }
+        StoreHealth {
+            kind: "redis",
+            state: StoreState::Down,
+            since: None,
+            tracking: false,
+            reconnects: 0,
+            last_error: None,
+        }
     }
 
     pub(super) async fn keep(&self) {
