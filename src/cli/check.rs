@@ -18,7 +18,16 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 (snapshot.listeners.len(), snapshot.routes.len(), snapshot.upstreams.len());
             let endpoints = snapshot.upstreams.iter().map(|upstream| upstream.endpoints().len()).sum();
             let plugins = snapshot.routes.iter().map(|route| route.plugin_metrics.len()).sum();
-            let series = SeriesEstimate::of(Counted { listeners, routes, plugins, upstreams, endpoints });
+            let series = SeriesEstimate::of(Counted {
+                listeners,
+                routes,
+                sticky: 0,
+                plugins,
+                upstreams,
+                endpoints,
+                sources: 0,
+                stores: 0,
+            });
             print(&format!(
                 "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",
                 file.display(),
