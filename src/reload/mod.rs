@@ -2,6 +2,7 @@
 //!
 //! A configuration that is refused changes nothing: the one before goes on serving, the log and a metric say why.
 
+mod cookie_key;
 mod difference;
 mod fixed;
 mod watch;
@@ -19,6 +20,7 @@ use crate::supervisor::{Work, wait_for_names};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
+pub use cookie_key::{CookieKey, KeptKey};
 pub use fixed::Fixed;
 pub use watch::follow;
 
