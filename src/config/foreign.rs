@@ -24,18 +24,12 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: [&str; 16] = [
-    "sessions",
-    "stores",
-    "cookies",
-    "sticky",
-    "session",
+const LATER: [&str; 10] = [
     "tls",
     "http2",
     "redirect_to_https",
     "proxy_protocol",
     "upgrade_socket",
-    "state_dir",
     "discovery",
     "grpc",
     "certificates",
