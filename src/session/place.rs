@@ -1,0 +1,68 @@
+//! Where in a request a session's id stands.
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+
+use super::cookie;
+
+/// Where in a request a session's id stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the cookie of this name.
+    Cookie(Box<str>),
+    /// In this header.
+    Header(HeaderName),
+    /// In `Authorization: Bearer ..`.
+    Bearer,
+}
+
+/// What stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read<'a> {
+    /// Nothing.
+    Nothing,
+    /// More than one value, of which others may believe another one than we do.
+    Ambiguous,
+    /// A value; a cookie's without quotes, but not decoded.
+    Value(&'a [u8]),
+}
+
+// === impl Place ===
+
+impl Place {
+    /// What stands there in these headers.
+    pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Read<'a> {
+        match self {
+            // Node's applications believe the first cookie of a name, so that one is the session.
+            Self::Cookie(name) => cookie::read(headers, name).map_or(Read::Nothing, Read::of),
+            Self::Header(name) => only(headers, name),
+            Self::Bearer => match only(headers, &AUTHORIZATION) {
+                Read::Value(value) => bearer(value).map_or(Read::Nothing, Read::of),
+                none => none,
+            },
+        }
+    }
+}
+
+// === impl Read ===
+
+impl<'a> Read<'a> {
+    fn of(value: &'a [u8]) -> Self {
+        if value.is_empty() { Self::Nothing } else { Self::Value(value) }
+    }
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Read<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Read::Nothing,
+        (Some(value), None) => Read::of(value.as_bytes().trim_ascii()),
+        (Some(_), Some(_)) => Read::Ambiguous,
+    }
+}
+
+/// The token after `Bearer`, a word in any case (RFC 9110 section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(6)?;
+    let apart = token.is_empty() || token.starts_with(b" ");
+    (scheme.eq_ignore_ascii_case(b"bearer") && apart).then(|| token.trim_ascii())
+}
