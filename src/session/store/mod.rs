@@ -30,6 +30,7 @@ pub struct Store {
     name: Arc<str>,
     config: StoreConfig,
     kind: Kind,
+    metrics: Arc<StoreMetrics>,
 }
 
 #[derive(Debug)]
@@ -101,9 +102,15 @@ impl Store {
     pub fn new(name: Arc<str>, config: StoreConfig, metrics: Arc<StoreMetrics>) -> Arc<Self> {
         let kind = match &config {
             StoreConfig::Memory => Kind::Memory(Memory::default()),
-            StoreConfig::Redis(config) => Kind::Redis(Redis::new(Arc::clone(&name), config.clone(), metrics)),
+            StoreConfig::Redis(config) => Kind::Redis(Redis::new(Arc::clone(&name), config.clone(), metrics.clone())),
         };
-        Arc::new(Self { name, config, kind })
+        Arc::new(Self { name, config, kind, metrics })
+    }
+
+    /// The store serves from now on: scrapes read its state.
+    pub fn put_in_place(self: &Arc<Self>) {
+        let store: Weak<dyn StoreSource> = Arc::<Self>::downgrade(self);
+        self.metrics.read_from(store);
     }
 
     /// What it was made of: a reload keeps the store whose configuration is the same.
