@@ -160,6 +160,11 @@ impl KeyTemplate {
         Some(Self { before: before.into(), after: after.into() })
     }
 
+    /// Of keys that are `before` and then the id.
+    pub fn starting_with(before: &str) -> Self {
+        Self { before: before.into(), after: "".into() }
+    }
+
     /// The key of `id`.
     pub fn key(&self, id: &str) -> String {
         [&self.before, id, &self.after].concat()
