@@ -8,6 +8,10 @@
 //! `kept`, and takes it out, or in flight, and marks it; what lands marked is not kept. Whether the answer was made before
 //! the push or after it can't be seen from here, so it counts as made before.
 
+mod key;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::mem::size_of;
@@ -18,9 +22,11 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{DefaultHashBuilder, Weighter};
 use tokio::sync::Notify;
-use tokio::time::{self, timeout_at};
+use tokio::time::{self, timeout};
 
 use super::store::{Invalidated, StoreError, Work};
+
+pub use key::KeyTemplate;
 
 /// Asks the store what a cache doesn't know.
 pub trait Load: Send + Sync + 'static {
@@ -69,13 +75,6 @@ pub struct CacheSettings {
     /// How many ids may be looked up at once; `StoreError::Overload` beyond. Whoever may invent ids (nobody signs them)
     /// shall not fill the store's queue.
     pub most_loads: usize,
-}
-
-/// The store's key around an id: `sess:{id}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyTemplate {
-    before: Box<str>,
-    after: Box<str>,
 }
 
 /// Where an answer came from.
@@ -151,32 +150,6 @@ struct Lead<'a, L: Load> {
     landed: bool,
 }
 
-// === impl KeyTemplate ===
-
-impl KeyTemplate {
-    /// Of `template`, which holds `placeholder`; `None` if it doesn't.
-    pub fn new(template: &str, placeholder: &str) -> Option<Self> {
-        let (before, after) = template.split_once(placeholder)?;
-        Some(Self { before: before.into(), after: after.into() })
-    }
-
-    /// Of keys that are `before` and then the id.
-    pub fn starting_with(before: &str) -> Self {
-        Self { before: before.into(), after: "".into() }
-    }
-
-    /// The key of `id`.
-    pub fn key(&self, id: &str) -> String {
-        [&self.before, id, &self.after].concat()
-    }
-
-    /// The id that `key` is the key of, if it is one of ours.
-    pub fn id<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
-        let id = key.strip_prefix(self.before.as_bytes())?.strip_suffix(self.after.as_bytes())?;
-        std::str::from_utf8(id).ok()
-    }
-}
-
 // === impl Weight ===
 
 /// What an entry costs beside its id, its value and what that points to: an `Arc`'s counts, a slot in the slab with
@@ -236,25 +209,22 @@ impl<L: Load> Cache<L> {
     /// only to who came before it was asked for.
     pub async fn get(&self, id: &str) -> (Result<L::Value, StoreError>, Via) {
         let began = time::Instant::now();
-        let deadline = began + self.load.budget();
+        let budget = self.load.budget();
         let mut now = began;
         // Whether the next flight can't have begun before this request did.
         let mut younger = false;
         loop {
+            let left = budget.saturating_sub(now - began);
             let flight = match self.enter(id, now.into_std(), true) {
                 Entered::Kept(value) if younger => return (Ok(value), Via::Joined),
                 Entered::Kept(value) => return (Ok(value), Via::Cache),
                 Entered::Full => return (Err(StoreError::Overload), Via::Store),
-                Entered::Lead(lead) => {
-                    let left = deadline.saturating_duration_since(now);
-                    if left.is_zero() {
-                        return (Err(StoreError::Timeout), Via::Joined);
-                    }
-                    return (lead.fly(left).await.0, Via::Store);
-                }
+                // Dropped, the lead goes on to one who has time left.
+                Entered::Lead(_) if left.is_zero() => return (Err(StoreError::Timeout), Via::Joined),
+                Entered::Lead(lead) => return (lead.fly(left).await.0, Via::Store),
                 Entered::Join(flight) => flight,
             };
-            match timeout_at(deadline, flight.landed()).await {
+            match timeout(left, flight.landed()).await {
                 Err(_) => return (Err(StoreError::Timeout), Via::Joined),
                 Ok(Landed::Answer { result, stale }) if younger || !stale || result.is_err() => {
                     return (result, Via::Joined);
@@ -356,12 +326,12 @@ impl<L: Load> Cache<L> {
     /// Only under the lock of `flights`.
     fn keep(&self, id: &str, value: L::Value, now: Instant, asked: bool) {
         let life = value.life(self.settings.lives);
-        if life.is_zero() {
+        let Some(until) = now.checked_add(life).filter(|until| *until > now) else {
             self.kept.remove(id);
             return;
-        }
+        };
         let weight = (OVERHEAD + size_of::<Kept<L::Value>>() + id.len() + value.bytes()) as u64;
-        let kept = Kept { value, until: now + life, weight, asked: AtomicBool::new(asked) };
+        let kept = Kept { value, until, weight, asked: AtomicBool::new(asked) };
         self.kept.insert(id.into(), Arc::new(kept));
     }
 
