@@ -10,7 +10,7 @@ use crate::telemetry::metrics::{Counted, Metrics, SeriesEstimate};
 /// Prints every problem of the file, or what it makes.
 pub(super) fn check(file: &Path) -> ExitCode {
     let metrics = Metrics::new();
-    match reload::read(file, &headgate_plugins::builtin(), &metrics, None) {
+    match reload::read(file, &headgate_plugins::builtin(), &metrics, None, None) {
         Ok(candidate) => {
             candidate.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
             let snapshot = &candidate.compiled.snapshot;

@@ -50,6 +50,11 @@ impl fmt::Debug for SessionId {
 // === impl ShortHash ===
 
 impl ShortHash {
+    /// As a number, for those who write it themselves.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     /// The hash of an id.
     pub(super) fn of(key: &hmac::Key, id: &str) -> Self {
         let tag = hmac::sign(key, id.as_bytes());

@@ -132,6 +132,11 @@ impl Source {
         self.settings.timeout
     }
 
+    /// Whether its id comes as a bearer token (RFC 6750).
+    pub fn is_bearer(&self) -> bool {
+        matches!(self.settings.place, Place::Bearer)
+    }
+
     /// Whether its id comes in a cookie, so that answers tell of new ones.
     pub fn sees_answers(&self) -> bool {
         matches!(self.settings.place, Place::Cookie(_))

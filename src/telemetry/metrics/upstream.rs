@@ -93,6 +93,8 @@ label! {
         Deadline = "deadline",
         /// No other endpoint may be tried.
         NoEndpoint = "no_endpoint",
+        /// The request's pin is to fail with its endpoint (`when_down: fail`).
+        Pinned = "pinned",
     }
 }
 
