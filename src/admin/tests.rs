@@ -26,6 +26,8 @@ impl Source for Gateway {
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: Vec::new(),
+            sessions: Vec::new(),
+            stores: Vec::new(),
         }
     }
 }

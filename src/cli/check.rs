@@ -18,15 +18,16 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 (snapshot.listeners.len(), snapshot.routes.len(), snapshot.upstreams.len());
             let endpoints = snapshot.upstreams.iter().map(|upstream| upstream.endpoints().len()).sum();
             let plugins = snapshot.routes.iter().map(|route| route.plugin_metrics.len()).sum();
+            let sticky = snapshot.routes.iter().filter(|route| route.sticky.is_some()).count();
             let series = SeriesEstimate::of(Counted {
                 listeners,
                 routes,
-                sticky: 0,
+                sticky,
                 plugins,
                 upstreams,
                 endpoints,
-                sources: 0,
-                stores: 0,
+                sources: snapshot.sessions.len(),
+                stores: snapshot.stores.len(),
             });
             print(&format!(
                 "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",

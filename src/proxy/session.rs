@@ -241,6 +241,9 @@ async fn settle(ctx: &mut RequestContext, answered: bool, issued: &Issued) -> Op
         sticky.remember(&looked_up, by, ctx.sessions.moved, issued, ctx.client.secure).await;
     if let Some(result) = result {
         route.metrics.sticky(result);
+        if let Some(endpoint) = ctx.endpoint.as_ref().filter(|_| answered && result != StickyResult::Kept) {
+            endpoint.metrics.pinned();
+        }
     }
     ctx.sessions.sticky = result;
     set_cookie
