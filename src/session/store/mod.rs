@@ -8,6 +8,8 @@ mod binding;
 mod config;
 mod memory;
 mod redis;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use self::binding::{Bind, Binding, BindingKey};
 pub use self::config::{Address, Credentials, RedisConfig, Servers, StoreConfig, Tls};
@@ -270,7 +272,10 @@ impl Store {
 
 impl StoreSource for Store {
     fn sample(&self) -> StoreSample {
-        let health = self.health();
-        StoreSample { up: health.state == StoreState::Up, tracking: health.tracking }
+        let (state, tracking) = match &self.kind {
+            Kind::Memory(_) => (StoreState::Up, true),
+            Kind::Redis(redis) => redis.state(),
+        };
+        StoreSample { up: state == StoreState::Up, tracking }
     }
 }
