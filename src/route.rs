@@ -10,10 +10,7 @@ use bytes::Bytes;
 use headgate_plugins::Chain;
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
-use percent_encoding::utf8_percent_encode;
 
-use crate::session::{FieldIndex, Source};
-use crate::sticky::Sticky;
 use crate::telemetry::metrics::{PluginMetrics, RouteMetrics};
 use crate::upstream::{Budget, StrategyIndex, Upstream};
 
@@ -29,43 +26,10 @@ pub struct Route {
     pub action: Action,
     /// Its plugins.
     pub chain: Chain,
-    /// What it asks of sessions.
-    pub session: Option<SessionRule>,
-    /// How its sessions are kept on their endpoints.
-    pub sticky: Option<Sticky>,
     /// Its metric handles.
     pub metrics: Arc<RouteMetrics>,
     /// Those of its plugins; held here, because what nobody holds is counted for nobody.
     pub plugin_metrics: Vec<Arc<PluginMetrics>>,
-}
-
-/// What a route asks of the sessions of its requests.
-pub struct SessionRule {
-    /// Where they come from.
-    pub source: Arc<Source>,
-    /// Who is let in; none: everybody.
-    pub require: Option<Require>,
-    /// What the endpoint is told of the session, and in which header. The client's own headers of that name never pass.
-    pub forward: Vec<(HeaderName, FieldIndex)>,
-}
-
-/// Who is let in.
-pub struct Require {
-    /// Of the sessions that are alive, only those that hold this.
-    pub field: Option<FieldIndex>,
-    /// What all others are told.
-    pub otherwise: Otherwise,
-}
-
-/// What a request is told that lacks the session it needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Otherwise {
-    /// 401.
-    Unauthorized,
-    /// 403.
-    Forbidden,
-    /// To go to the login page.
-    Redirect(Redirect),
 }
 
 /// What a route does with a request.
@@ -171,15 +135,7 @@ pub enum RedirectPart {
     Query,
     /// Path and query.
     Uri,
-    /// The path, inside the target's own query.
-    PathEncoded,
-    /// Path and query, inside the target's own query: `?next={uri}`.
-    UriEncoded,
 }
-
-/// Within a query's value these stand for themselves (RFC 3986 section 3.4), and none of them ends it.
-const IN_QUERY: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// `respond:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,12 +242,9 @@ impl Redirect {
             let Some(close) = rest[open..].find('}') else {
                 return Err(format!("`{}` is not closed by a `}}`", &rest[open..]));
             };
-            let in_query = parts.iter().any(|part| matches!(part, RedirectPart::Text(text) if text.contains('?')));
             parts.push(match &rest[open..=open + close] {
                 "{scheme}" => RedirectPart::Scheme,
                 "{host}" => RedirectPart::Host,
-                "{path}" if in_query => RedirectPart::PathEncoded,
-                "{uri}" if in_query => RedirectPart::UriEncoded,
                 "{path}" => RedirectPart::Path,
                 "{query}" => RedirectPart::Query,
                 "{uri}" => RedirectPart::Uri,
@@ -320,14 +273,6 @@ impl Redirect {
                     location.push_str(from.path);
                     push_query(&mut location, from.query);
                 }
-                RedirectPart::PathEncoded => location.extend(utf8_percent_encode(from.path, IN_QUERY)),
-                RedirectPart::UriEncoded => {
-                    location.extend(utf8_percent_encode(from.path, IN_QUERY));
-                    if let Some(query) = from.query {
-                        location.push_str("%3F");
-                        location.extend(utf8_percent_encode(query, IN_QUERY));
-                    }
-                }
             }
         }
         location
@@ -354,8 +299,6 @@ mod tests {
     fn a_redirect_fills_in_what_it_names() {
         assert_eq!(location("https://new.example.com{uri}", Some("x=1")), "https://new.example.com/a/b?x=1");
         assert_eq!(location("{scheme}://{host}/x{path}", Some("x=1")), "http://old.example.com/x/a/b");
-        assert_eq!(location("/login?next={uri}", Some("x=1&y=ü")), "/login?next=/a/b%3Fx%3D1%26y%3D%C3%BC");
-        assert_eq!(location("/login?from={path}&x=1", None), "/login?from=/a/b&x=1");
         assert_eq!(location("/fixed{query}", None), "/fixed");
         assert_eq!(location("/fixed{query}", Some("q")), "/fixed?q");
     }

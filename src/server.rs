@@ -20,7 +20,7 @@ use crate::admin::{self, Admin, GatewayStatus};
 use crate::config::{self, ListenAddress, Process, Threads};
 use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Terms, TermsOf};
 use crate::proxy::Gateway;
-use crate::reload::{self, CookieKey, Refused, Reloader, Running, Serving};
+use crate::reload::{self, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
 use crate::supervisor::{Supervisor, wait_for_names};
 use crate::telemetry::access_log::AccessLog;
@@ -78,8 +78,7 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     process_log::apply(log::LevelFilter::Info, process_log::LogFormat::Text);
     let registry = headgate_plugins::builtin();
     let metrics = Arc::new(Metrics::new());
-    let cookie_key = CookieKey::default();
-    let mut first = reload::read(file, &registry, &metrics, Some(&cookie_key), None).map_err(StartError::Refused)?;
+    let mut first = reload::read(file, &registry, &metrics, None).map_err(StartError::Refused)?;
     first.fixed.log.apply();
     for warning in &first.warnings {
         warn!("{warning}");
@@ -109,7 +108,7 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     access_log.change(first.compiled.access_log.take()).map_err(system)?;
     let access_log = Arc::new(access_log);
 
-    let (orders, ordered) = watch::channel(first.compiled.orders.clone());
+    let (work, orders) = watch::channel(Arc::clone(&first.compiled.work));
     let idle_connections = first.compiled.idle_connections;
     let serving = Serving::first(&first);
     let current = Arc::new(Current::new(first.compiled.snapshot));
@@ -118,17 +117,17 @@ pub fn run(file: &Path) -> Result<(), StartError> {
         current: Arc::clone(&current),
         metrics: Arc::clone(&metrics),
         access_log: Arc::clone(&access_log),
-        orders,
+        work,
     };
-    let reloader = Arc::new(Reloader::new(file, registry, cookie_key, running, serving));
+    let reloader = Arc::new(Reloader::new(file, registry, running, serving));
 
     let (stop, stopping) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let open = Arc::new(OpenConnections::default());
-    let first_orders = ordered.borrow().clone();
-    control.spawn(Supervisor::new().run(ordered, ending.clone()));
+    let first_work = orders.borrow().clone();
+    control.spawn(Supervisor::new().run(orders, ending.clone()));
     // Else the first requests to an endpoint by a name would be answered with 503.
-    wait_for_names(&first_orders.endpoints, reload::LONGEST_LOOK_UP);
+    wait_for_names(&first_work, reload::LONGEST_LOOK_UP);
     control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
     control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
     let status =

@@ -10,8 +10,6 @@ use ipnet::IpNet;
 use crate::connection::Limits;
 use crate::route::Route;
 use crate::router::Router;
-use crate::session::Source;
-use crate::session::store::Store;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::upstream::Upstream;
 
@@ -25,10 +23,6 @@ pub struct Snapshot {
     pub routes: Vec<Arc<Route>>,
     /// Every upstream, by name.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Every source of sessions, by name.
-    pub sessions: Vec<Arc<Source>>,
-    /// Every store that one of them asks.
-    pub stores: Vec<Arc<Store>>,
     /// Every listener, in the order of the file; an accepted connection knows its index.
     pub listeners: Vec<Listener>,
 }
@@ -69,16 +63,10 @@ pub struct Current(ArcSwap<Snapshot>);
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// From now on scrapes read these endpoints, stores and caches.
+    /// From now on scrapes read these endpoints.
     fn put_in_place(&self) {
         for upstream in &self.upstreams {
             upstream.put_in_place();
-        }
-        for store in &self.stores {
-            store.put_in_place();
-        }
-        for source in &self.sessions {
-            source.put_in_place();
         }
     }
 }

@@ -1,17 +1,15 @@
 //! The running gateway as the pages ask for it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::Source;
-use super::status::{ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, Status, StoreStatus, UpstreamStatus};
+use super::status::{ListenerStatus, ReloadStatus, RouteStatus, Status, UpstreamStatus};
 use crate::reload::{LastReload, Reloader};
-use crate::snapshot::{Current, Snapshot};
+use crate::snapshot::Current;
 use crate::telemetry::access_log::rfc3339;
-use crate::upstream::Upstream;
 
 /// What runs: the answer to `/status` and `/readyz`.
 pub struct GatewayStatus {
@@ -39,7 +37,6 @@ impl Source for GatewayStatus {
             address: address.clone(),
             connections: listener.metrics.active(),
         };
-        let upstream = |upstream: &Arc<Upstream>| UpstreamStatus::of(upstream, &bound(&snapshot, upstream), now);
         Status {
             version: env!("CARGO_PKG_VERSION"),
             generation: snapshot.generation,
@@ -48,23 +45,9 @@ impl Source for GatewayStatus {
             last_reload: self.reloader.last().map(reload),
             listeners: snapshot.listeners.iter().zip(&self.addresses).map(listener).collect(),
             routes: snapshot.routes.iter().map(|route| RouteStatus::of(&route.metrics)).collect(),
-            upstreams: snapshot.upstreams.iter().map(upstream).collect(),
-            sessions: snapshot.sessions.iter().map(|source| SessionStatus::of(source)).collect(),
-            stores: snapshot.stores.iter().map(|store| StoreStatus::of(store)).collect(),
+            upstreams: snapshot.upstreams.iter().map(|upstream| UpstreamStatus::of(upstream, now)).collect(),
         }
     }
-}
-
-/// How many sessions are bound to each endpoint of an upstream, by its id.
-fn bound(snapshot: &Snapshot, upstream: &Upstream) -> HashMap<String, u64> {
-    let kept = snapshot.routes.iter().filter_map(|route| route.sticky.as_ref()?.bindings());
-    // Routes share them.
-    let kept: BTreeMap<_, _> = kept.map(|bindings| (Arc::as_ptr(bindings), bindings)).collect();
-    let mut bound = HashMap::new();
-    for bindings in kept.values() {
-        bindings.for_each(upstream.name(), |endpoint| *bound.entry(endpoint.to_owned()).or_default() += 1);
-    }
-    bound
 }
 
 fn reload(last: LastReload) -> ReloadStatus {

@@ -22,9 +22,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
 pub use self::gateway::GatewayStatus;
-pub use self::status::{
-    EndpointStatus, ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, Status, StoreStatus, UpstreamStatus,
-};
+pub use self::status::{EndpointStatus, ListenerStatus, ReloadStatus, RouteStatus, Status, UpstreamStatus};
 use crate::telemetry::metrics::Metrics;
 use access::Access;
 use bounded::Bounded;

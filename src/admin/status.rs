@@ -1,24 +1,16 @@
 //! `/status`: what runs at this moment, as JSON for people and scripts.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
 use crate::{
     endpoint::Endpoint,
-    session::{
-        Source,
-        store::{Store, StoreState},
-    },
-    telemetry::{
-        access_log::rfc3339,
-        metrics::{CacheSample, CacheSource as _, Condition, Label as _, RouteMetrics},
-    },
+    telemetry::metrics::{Condition, Label as _, RouteMetrics},
     upstream::Upstream,
 };
 
@@ -41,10 +33,6 @@ pub struct Status {
     pub routes: Vec<RouteStatus>,
     /// The upstreams with their endpoints.
     pub upstreams: Vec<UpstreamStatus>,
-    /// The sources of sessions, by name.
-    pub sessions: Vec<SessionStatus>,
-    /// The stores that they ask.
-    pub stores: Vec<StoreStatus>,
 }
 
 /// How a reload ended.
@@ -114,44 +102,6 @@ pub struct EndpointStatus {
     pub attempts: u64,
     /// Attempts that got no answer, or a 5xx.
     pub failures: u64,
-    /// Pins made to it, since the endpoint is known.
-    pub pins: u64,
-    /// Sessions bound to it in a store, as far as this gateway remembers them; a pin in a cookie is the client's to know.
-    pub bindings: u64,
-    /// When those who are pinned to it have to leave, in UTC; none: when their sessions end, or it doesn't drain.
-    pub draining_until: Option<String>,
-}
-
-/// One source of sessions.
-#[derive(Debug, Clone, Serialize)]
-pub struct SessionStatus {
-    /// Its name.
-    pub name: String,
-    /// The name of the store it asks; none for tokens that nobody can revoke.
-    pub store: Option<String>,
-    /// Sessions it remembers, so that the store need not be asked.
-    pub remembered: u64,
-    /// Memory that they take.
-    pub bytes: u64,
-}
-
-/// One session store.
-#[derive(Debug, Clone, Serialize)]
-pub struct StoreStatus {
-    /// Its name in `stores`, or its address without credentials.
-    pub name: String,
-    /// `memory`, `redis`, `cluster` or `sentinel`.
-    pub kind: &'static str,
-    /// `up`, `failing` (connected, and it fails so often that it is not asked until a probe succeeds) or `down`.
-    pub state: &'static str,
-    /// Since when it is in that state, in UTC.
-    pub since: Option<String>,
-    /// Whether it tells of every change; otherwise a session that ended is noticed after the source's cache time.
-    pub tracking: bool,
-    /// Connections after the first one.
-    pub reconnects: u64,
-    /// What went wrong last.
-    pub last_error: Option<String>,
 }
 
 // === impl RouteStatus ===
@@ -167,16 +117,12 @@ impl RouteStatus {
 // === impl UpstreamStatus ===
 
 impl UpstreamStatus {
-    /// An upstream and its endpoints, now. `bound` is how many sessions are bound in a store to the endpoint of that id.
-    pub fn of(upstream: &Upstream, bound: &HashMap<String, u64>, now: Instant) -> Self {
-        let endpoint = |endpoint: &Arc<Endpoint>| {
-            let bindings = bound.get(endpoint.id.as_str()).copied().unwrap_or_default();
-            EndpointStatus::of(endpoint, bindings, now)
-        };
+    /// An upstream and its endpoints, now.
+    pub fn of(upstream: &Upstream, now: Instant) -> Self {
         Self {
             name: upstream.name().to_string(),
             queue_length: upstream.metrics().queue_length(),
-            endpoints: upstream.endpoints().iter().map(endpoint).collect(),
+            endpoints: upstream.endpoints().iter().map(|endpoint| EndpointStatus::of(endpoint, now)).collect(),
         }
     }
 }
@@ -184,7 +130,7 @@ impl UpstreamStatus {
 // === impl EndpointStatus ===
 
 impl EndpointStatus {
-    fn of(endpoint: &Arc<Endpoint>, bindings: u64, now: Instant) -> Self {
+    fn of(endpoint: &Arc<Endpoint>, now: Instant) -> Self {
         let state = &endpoint.state;
         let condition = endpoint.condition(now);
         let totals = endpoint.metrics.totals();
@@ -196,7 +142,7 @@ impl EndpointStatus {
                 Condition::Up => None,
                 Condition::Down => Some(state.why_down().unwrap_or_else(|| "its name is not resolved yet".to_owned())),
                 Condition::Ejected => state.ejected_for(now).map(ejected),
-                Condition::Draining => Some(draining(state.drains_for(now)).to_owned()),
+                Condition::Draining => Some("it finishes what it has and takes nothing new".to_owned()),
             },
             weight: endpoint.weight,
             backup: endpoint.backup,
@@ -204,57 +150,8 @@ impl EndpointStatus {
             latency_ms: state.latency().average().map(milliseconds),
             attempts: totals.attempts,
             failures: totals.failures,
-            pins: totals.pins,
-            bindings,
-            draining_until: state.drains_for(now).filter(|left| !left.is_zero()).map(in_utc),
         }
     }
-}
-
-// === impl SessionStatus ===
-
-impl SessionStatus {
-    /// A source of sessions, now.
-    pub fn of(source: &Source) -> Self {
-        let CacheSample { entries, bytes } = source.sample();
-        let store = source.store().map(|store| store.name().to_string());
-        Self { name: source.name().to_string(), store, remembered: entries, bytes }
-    }
-}
-
-// === impl StoreStatus ===
-
-impl StoreStatus {
-    /// A store, now.
-    pub fn of(store: &Store) -> Self {
-        let health = store.health();
-        Self {
-            name: store.name().to_string(),
-            kind: health.kind,
-            state: match health.state {
-                StoreState::Up => "up",
-                StoreState::Failing => "failing",
-                StoreState::Down => "down",
-            },
-            since: health.since.map(|since| rfc3339(since).to_string()),
-            tracking: health.tracking,
-            reconnects: health.reconnects,
-            last_error: health.last_error.map(String::from),
-        }
-    }
-}
-
-fn draining(left: Option<Duration>) -> &'static str {
-    match left {
-        None => "it finishes what it has; only those who are pinned to it still come",
-        Some(Duration::ZERO) => "it finishes what it has; the deadline of those who were pinned to it has passed",
-        Some(_) => "it finishes what it has; until the deadline only those who are pinned to it still come",
-    }
-}
-
-/// The moment that is so far away.
-fn in_utc(left: Duration) -> String {
-    rfc3339(SystemTime::now() + left).to_string()
 }
 
 /// Rounded up, so that it never says 0 s of an endpoint that still is out.

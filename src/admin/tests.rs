@@ -26,8 +26,6 @@ impl Source for Gateway {
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: Vec::new(),
-            sessions: Vec::new(),
-            stores: Vec::new(),
         }
     }
 }

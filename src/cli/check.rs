@@ -10,7 +10,7 @@ use crate::telemetry::metrics::{Counted, Metrics, SeriesEstimate};
 /// Prints every problem of the file, or what it makes.
 pub(super) fn check(file: &Path) -> ExitCode {
     let metrics = Metrics::new();
-    match reload::read(file, &headgate_plugins::builtin(), &metrics, None, None) {
+    match reload::read(file, &headgate_plugins::builtin(), &metrics, None) {
         Ok(candidate) => {
             candidate.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
             let snapshot = &candidate.compiled.snapshot;
@@ -18,17 +18,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 (snapshot.listeners.len(), snapshot.routes.len(), snapshot.upstreams.len());
             let endpoints = snapshot.upstreams.iter().map(|upstream| upstream.endpoints().len()).sum();
             let plugins = snapshot.routes.iter().map(|route| route.plugin_metrics.len()).sum();
-            let sticky = snapshot.routes.iter().filter(|route| route.sticky.is_some()).count();
-            let series = SeriesEstimate::of(Counted {
-                listeners,
-                routes,
-                sticky,
-                plugins,
-                upstreams,
-                endpoints,
-                sources: snapshot.sessions.len(),
-                stores: snapshot.stores.len(),
-            });
+            let series = SeriesEstimate::of(Counted { listeners, routes, plugins, upstreams, endpoints });
             print(&format!(
                 "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",
                 file.display(),

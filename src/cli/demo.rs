@@ -25,10 +25,10 @@ use crate::telemetry::metrics::Metrics;
 
 /// Runs the gateway with an endpoint behind it for each loopback address that the file names and nobody listens on.
 pub(super) fn demo(file: &Path) -> ExitCode {
-    let read = reload::read(file, &headgate_plugins::builtin(), &Metrics::new(), None, None);
+    let read = reload::read(file, &headgate_plugins::builtin(), &Metrics::new(), None);
     // Problems are told by `run`, which reads the file again.
     let addresses: Vec<SocketAddr> =
-        read.iter().flat_map(|candidate| candidate.compiled.orders.endpoints.iter()).filter_map(loopback).collect();
+        read.iter().flat_map(|candidate| candidate.compiled.work.iter()).filter_map(loopback).collect();
     match start_demo_endpoints(&addresses) {
         Ok(endpoints) => {
             let shown =

@@ -7,13 +7,14 @@ mod listener;
 mod route;
 mod upstream;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use headgate_plugins::Registry;
 
 use crate::config::{AccessLog, AccessLogFormat, At, Config, Problem, Severity};
 use crate::snapshot::Snapshot;
-use crate::supervisor::Orders;
+use crate::supervisor::Work;
 use crate::telemetry::access_log;
 use crate::telemetry::metrics::Metrics;
 
@@ -25,8 +26,6 @@ pub struct Inputs<'a> {
     pub metrics: &'a Metrics,
     /// What runs now: its endpoints' live state and its unchanged plugins are taken over.
     pub previous: Option<&'a Snapshot>,
-    /// The key of the cookies that we make, where the file names none.
-    pub cookie_key: [u8; 32],
     /// The present.
     pub now: Instant,
 }
@@ -36,7 +35,7 @@ pub struct Compiled {
     /// What serves requests.
     pub snapshot: Snapshot,
     /// What is to be done in the background while it serves.
-    pub orders: Orders,
+    pub work: Arc<[Work]>,
     /// The access log that it asks for.
     pub access_log: Option<access_log::Settings>,
     /// Idle connections that may be kept to all endpoints together.
@@ -57,16 +56,14 @@ pub fn compile(config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<Prob
     let mut drafts = upstream::Drafts::new(config.upstreams, inputs, &mut problems);
     let routes = route::compile(config.routes, &config.listeners, &mut drafts, inputs, &mut problems);
     let idle_connections = drafts.idle_connections();
-    let (upstreams, endpoints) = drafts.finish(&mut problems);
+    let (upstreams, work) = drafts.finish(&mut problems);
     let (router, routes) = route::assemble(routes, &upstreams, inputs, &mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
     let generation = inputs.previous.map_or(1, |previous| previous.generation + 1);
-    let stores = Vec::new();
-    let orders = Orders { endpoints, stores: stores.iter().cloned().collect() };
-    let snapshot = Snapshot { generation, router, routes, upstreams, listeners, sessions: Vec::new(), stores };
-    Ok(Compiled { snapshot, orders, access_log, idle_connections, warnings: problems })
+    let snapshot = Snapshot { generation, router, routes, upstreams, listeners };
+    Ok(Compiled { snapshot, work, access_log, idle_connections, warnings: problems })
 }
 
 fn compile_access_log(written: &AccessLog, problems: &mut Vec<Problem>) -> Option<access_log::Settings> {

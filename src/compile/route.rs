@@ -88,10 +88,7 @@ pub(super) fn assemble(
         let metrics = inputs.metrics.route(name.as_str());
         let plugin_metrics = chain.names().map(|plugin| metrics.plugin(plugin)).collect();
         places.push(place);
-        entries.push((
-            matched,
-            Arc::new(Route { name, action, chain, session: None, sticky: None, metrics, plugin_metrics }),
-        ));
+        entries.push((matched, Arc::new(Route { name, action, chain, metrics, plugin_metrics })));
     }
     let routes: Vec<Arc<Route>> = entries.iter().map(|(_, route)| Arc::clone(route)).collect();
     let router = Router::new(entries);

@@ -24,12 +24,18 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: [&str; 10] = [
+const LATER: [&str; 16] = [
+    "sessions",
+    "stores",
+    "cookies",
+    "sticky",
+    "session",
     "tls",
     "http2",
     "redirect_to_https",
     "proxy_protocol",
     "upgrade_socket",
+    "state_dir",
     "discovery",
     "grpc",
     "certificates",

@@ -14,10 +14,7 @@ mod problem;
 mod process;
 mod route;
 mod schema;
-mod session;
 mod source;
-mod sticky;
-mod store;
 mod telemetry;
 mod text;
 mod traps;
@@ -43,13 +40,7 @@ pub use problem::{At, Problem, Severity};
 pub use process::{Admin, Process, Secret, Threads};
 pub use route::{Action, Method, PluginUse, Redirect, Respond, Route, WeightedUpstream};
 pub use schema::{key_paths, schema};
-pub use session::{
-    CacheTime, Cookies, FieldPath, Jwt, KeyParts, Otherwise, Require, RevokedKey, SessionFormat, SessionKey,
-    SessionRule, SessionSource, WhenStoreDown,
-};
 pub use source::LocatedProblem;
-pub use sticky::{SameSite, Secure, Sticky, StickyCookie, WhenDown};
-pub use store::{File, RedisUrl, Sentinel, SentinelAddress, Store, StoreSettings, StoreUse};
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
 pub use upstream::{Endpoint, HostHeader, Keepalive, Queue, Upstream};
@@ -74,18 +65,6 @@ pub struct Config {
     /// The addresses that clients connect to.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Listener>,
-    /// What holds for every cookie that the gateway makes itself.
-    #[serde(default)]
-    pub cookies: Cookies,
-    /// Where sessions are kept, by name, for sources that share a store: `memory`, `redis://HOST:PORT/DB`, `rediss://`
-    /// (TLS), or settings. Default: {} (none).
-    #[serde(default)]
-    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$" }))]
-    pub stores: BTreeMap<String, Store>,
-    /// The sources of sessions, by name: where a request says its session's id, and what says that the session is alive.
-    #[serde(default)]
-    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$" }))]
-    pub sessions: BTreeMap<String, SessionSource>,
     /// The groups of servers behind the gateway, by name.
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$" }))]

@@ -19,9 +19,6 @@ pub struct Process {
     pub user: Option<String>,
     /// A file to write the process id to. Absent: none.
     pub pid_file: Option<PathBuf>,
-    /// A directory for what must outlive a restart: the key of sticky cookies, made where `cookies.secrets` has none. Absent:
-    /// $XDG_STATE_HOME/headgate, else $HOME/.local/state/headgate.
-    pub state_dir: Option<PathBuf>,
     /// How long requests in flight may go on after SIGTERM or SIGQUIT. Default: 30s.
     pub shutdown_timeout: Duration,
 }
@@ -48,19 +45,13 @@ pub struct Admin {
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Secret(#[schemars(length(min = 1))] pub String);
+pub struct Secret(pub String);
 
 // === impl Process ===
 
 impl Default for Process {
     fn default() -> Self {
-        Self {
-            threads: Threads::Auto,
-            user: None,
-            pid_file: None,
-            state_dir: None,
-            shutdown_timeout: Duration::secs(30),
-        }
+        Self { threads: Threads::Auto, user: None, pid_file: None, shutdown_timeout: Duration::secs(30) }
     }
 }
 

@@ -9,8 +9,6 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::attempt::{RetryOverrides, TimeoutOverrides};
-use super::session::SessionRule;
-use super::sticky::Sticky;
 use super::text::text;
 use super::unit::OneOrMany;
 use crate::strategy;
@@ -66,12 +64,6 @@ pub struct Route {
     /// How an endpoint is picked for this route. Absent: the upstream's strategy.
     #[serde(default)]
     pub strategy: Option<strategy::Config>,
-    /// How a client's requests stay on one endpoint. Absent: they don't; the strategy chooses for each.
-    #[serde(default)]
-    pub sticky: Option<Sticky>,
-    /// What is required of the client's session, and what the application is told of it. Absent: sessions play no part.
-    #[serde(default)]
-    pub session: Option<SessionRule>,
     /// What this route says differently from its upstream's `retry`.
     #[serde(default)]
     pub retry: RetryOverrides,

@@ -214,16 +214,6 @@ pub(super) fn at_most_one(schema: &mut Schema, keys: &[&str]) {
     exclusive(schema, "x-at-most-one", keys, one.chain([none]).collect());
 }
 
-/// Holds an object to one of `keys`, or several.
-pub(super) fn at_least_one(schema: &mut Schema, keys: &[&str]) {
-    let object = schema.ensure_object();
-    object.insert("x-at-least-one".into(), json!(keys));
-    let branches: Vec<Value> = keys.iter().map(|key| json!({ "required": [key] })).collect();
-    if let Value::Array(all) = object.entry("allOf").or_insert_with(|| json!([])) {
-        all.push(json!({ "anyOf": branches }));
-    }
-}
-
 /// `oneOf` is for editors; the validator reads `word`, which names the keys for its message.
 fn exclusive(schema: &mut Schema, word: &str, keys: &[&str], branches: Vec<Value>) {
     let object = schema.ensure_object();

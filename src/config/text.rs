@@ -9,8 +9,6 @@ use std::str::FromStr;
 use super::address::{EndpointAddress, ListenAddress, Network};
 use super::fitness::StatusRange;
 use super::route::Method;
-use super::session::{CacheTime, FieldPath, RevokedKey, SessionKey};
-use super::store::{File, RedisUrl, SentinelAddress, Store, StoreUse};
 use super::telemetry::AccessLogFormat;
 use super::unit::{Duration, Percent, Size};
 use super::upstream::HostHeader;
@@ -46,36 +44,6 @@ macro_rules! text {
 }
 pub(crate) use text;
 
-/// Gives a `FromStr` type only its schema face: what is never written again, such as a URL with a password. `$settings`
-/// are what the text is short for.
-macro_rules! text_schema {
-    ($type:ty, $name:literal, $pattern:literal) => {
-        impl schemars::JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern, "x-text": $name })
-            }
-        }
-    };
-    ($type:ty, $name:literal, $pattern:literal, $settings:ty) => {
-        impl schemars::JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let settings = generator.subschema_for::<$settings>();
-                let text = serde_json::json!({ "type": "string", "pattern": $pattern, "x-text": $name });
-                schemars::json_schema!({ "anyOf": [text, settings] })
-            }
-        }
-    };
-}
-pub(crate) use text_schema;
-
 /// Reads one scalar as text; a whole number is taken as it is written (`status: 200`).
 pub(crate) fn scalar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Visitor;
@@ -99,11 +67,6 @@ pub(crate) fn kind(also: &[&str]) -> serde_json::Value {
     if also.is_empty() { "string".into() } else { serde_json::json!(["string", "integer"]) }
 }
 
-/// A text that may hold a secret and is never shown; the sentences of its parser quote nothing of it.
-pub(super) fn is_secret(name: &str) -> bool {
-    ["Secret", "Store", "StoreUse", "RedisUrl", "SentinelAddress"].contains(&name)
-}
-
 /// Parses `text` by the grammar that the schema calls `name`; an unknown name accepts all.
 pub(super) fn check(name: &str, text: &str) -> Result<(), String> {
     fn parses<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
@@ -121,15 +84,6 @@ pub(super) fn check(name: &str, text: &str) -> Result<(), String> {
         "HostHeader" => parses::<HostHeader>(text),
         "AccessLogFormat" => parses::<AccessLogFormat>(text),
         "HashKey" => parses::<strategy::HashKey>(text),
-        "Store" => parses::<Store>(text),
-        "StoreUse" => parses::<StoreUse>(text),
-        "RedisUrl" => parses::<RedisUrl>(text),
-        "SentinelAddress" => parses::<SentinelAddress>(text),
-        "SessionKey" => parses::<SessionKey>(text),
-        "RevokedKey" => parses::<RevokedKey>(text),
-        "CacheTime" => parses::<CacheTime>(text),
-        "FieldPath" => parses::<FieldPath>(text),
-        "File" => parses::<File>(text),
         _ => Ok(()),
     }
 }

@@ -59,7 +59,6 @@ pub(super) struct Object<'s> {
     pub(super) required: Vec<&'s str>,
     pub(super) exactly_one: Vec<&'s str>,
     pub(super) at_most_one: Vec<&'s str>,
-    pub(super) at_least_one: Vec<&'s str>,
 }
 
 // === impl Want ===
@@ -175,15 +174,6 @@ fn example(name: &str) -> Option<&'static str> {
         "StatusRange" => "a status as in `200` or `200-299`",
         "HostHeader" => "`keep`, `endpoint` or a host",
         "AccessLogFormat" => "`json`, `combined` or a template",
-        "Store" => "`memory`, or a URL as in `redis://127.0.0.1:6379/0`",
-        "StoreUse" => "`memory`, a URL as in `redis://127.0.0.1:6379/0`, the name of an entry of `stores`",
-        "RedisUrl" => "a URL as in `redis://127.0.0.1:6379/0`",
-        "SentinelAddress" => "an address as in `10.0.0.31:26379`",
-        "SessionKey" => "a text as in `sess:{id}`",
-        "RevokedKey" => "a text as in `revoked:{jti}`",
-        "CacheTime" => "a duration as in `2s`, or `0s`",
-        "FieldPath" => "a path of names as in `passport.user`",
-        "File" => "the path of a file",
         "HashKey" => "`client_ip`, `header:NAME`, `cookie:NAME`, `query:NAME`, `host`, `path` or `uri`",
         _ => return None,
     })
@@ -270,7 +260,6 @@ impl<'s> Object<'s> {
             required: strings(schema, "required"),
             exactly_one: strings(schema, "x-exactly-one"),
             at_most_one: strings(schema, "x-at-most-one"),
-            at_least_one: strings(schema, "x-at-least-one"),
         }
     }
 

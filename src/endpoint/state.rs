@@ -23,8 +23,7 @@ pub struct EndpointState {
     down: AtomicBool,
     /// Why it is down, in words.
     reason: Mutex<Option<String>>,
-    /// When sessions that are pinned to it have to leave; [`NO_DEADLINE`]: when they end; 0: it doesn't drain.
-    draining: AtomicU64,
+    draining: AtomicBool,
     /// When it came (back) up; what slow start counts from.
     up_since: AtomicU64,
     pub(crate) ejection: Ejection,
@@ -33,9 +32,6 @@ pub struct EndpointState {
     /// A name's addresses; `None` for an endpoint that needs no look-up.
     resolved: Option<Resolved>,
 }
-
-/// Draining for as long as it takes.
-const NO_DEADLINE: u64 = u64::MAX;
 
 /// What `health::outlier` remembers of an endpoint; it alone writes it.
 #[derive(Debug, Default)]
@@ -72,7 +68,7 @@ impl EndpointState {
             origin: now.checked_sub(Duration::from_nanos(1)).unwrap_or(now),
             down: AtomicBool::new(false),
             reason: Mutex::default(),
-            draining: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
             up_since: AtomicU64::new(u64::from(joins)),
             ejection: Ejection::default(),
             in_flight: AtomicU32::new(0),
@@ -136,29 +132,9 @@ impl EndpointState {
         }
     }
 
-    /// It takes nobody new from now on. Those who are pinned to it stay until `until`, or for as long as they last. What is
-    /// in flight is never cut off.
-    pub fn drain(&self, until: Option<Instant>) {
-        let until = until.map_or(NO_DEADLINE, |until| self.nanos(until).clamp(1, NO_DEADLINE - 1));
-        self.draining.store(until, SeqCst);
-    }
-
-    /// It takes new ones again, and is eased in like one that came up: what was done meanwhile was likely a restart.
-    /// False if it did not drain.
-    pub fn undrain(&self, now: Instant) -> bool {
-        let drained = self.draining.swap(0, SeqCst) != 0;
-        if drained {
-            self.up_since.store(self.nanos(now), Release);
-        }
-        drained
-    }
-
-    /// How much longer those who are pinned to it may stay: zero once the deadline has passed, none without one.
-    pub fn drains_for(&self, now: Instant) -> Option<Duration> {
-        match self.draining.load(Acquire) {
-            0 | NO_DEADLINE => None,
-            until => Some(Duration::from_nanos(until.saturating_sub(self.nanos(now)))),
-        }
+    /// Whether it is to take nothing new.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, SeqCst);
     }
 
     /// What the endpoint is fit for at the moment.
@@ -201,12 +177,7 @@ impl EndpointState {
     }
 
     pub(crate) fn draining(&self) -> bool {
-        self.draining.load(Acquire) != 0
-    }
-
-    /// Whether even those who are pinned to it have to leave.
-    pub(crate) fn drained(&self, now: Instant) -> bool {
-        self.drains_for(now).is_some_and(|left| left.is_zero())
+        self.draining.load(Acquire)
     }
 
     /// Whether there is an address to connect to.

@@ -14,7 +14,6 @@ use super::context::RequestContext;
 use super::failure::Failure;
 use super::headers::ClientAddress;
 use super::key::{Keyed, key};
-use super::session::target as pinned_target;
 use super::strictness::{self, Violation};
 use crate::connection::Connection;
 use crate::route::{Action, Route, Target};
@@ -141,7 +140,7 @@ pub(super) async fn act(session: &mut Session, ctx: &mut RequestContext, route: 
         Action::Redirect(redirect) => answer::redirect(session, ctx, redirect).await?,
         Action::Respond(respond) => answer::respond(session, ctx, respond).await?,
         Action::Proxy(targets) => {
-            ctx.chosen = pinned_target(ctx).unwrap_or_else(|| Target::choose(targets, fastrand::u64(..)));
+            ctx.chosen = Target::choose(targets, fastrand::u64(..));
             aim(session, ctx);
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use headgate_plugins::{Hooks, Response};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
 use pingora::Result;
 use pingora_http::ResponseHeader;
@@ -26,12 +26,6 @@ pub(super) async fn failure(session: &mut Session, ctx: &mut RequestContext, fai
     let mut head = ResponseHeader::build(failure.status(), Some(4))?;
     head.insert_header(CONTENT_TYPE, kind)?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
-    if failure == Failure::NoSession {
-        // RFC 9110 section 15.5.2 wants a challenge; there is no registered scheme for a session in a cookie or a header.
-        let bearer =
-            ctx.route.as_ref().and_then(|route| route.session.as_ref()).is_some_and(|rule| rule.source.is_bearer());
-        head.insert_header(WWW_AUTHENTICATE, if bearer { "Bearer" } else { "Session" })?;
-    }
     if let Some(seconds) = failure.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
@@ -50,25 +44,11 @@ pub(super) async fn redirect(session: &mut Session, ctx: &mut RequestContext, re
         // Only HTTP/1.0 may leave it out, and then there is nowhere to send the client.
         return failure(session, ctx, Failure::Refused(Violation::NoHost)).await;
     }
-    let head = redirect_head(session, ctx, redirect)?;
-    send(session, ctx, head, Bytes::new()).await
-}
-
-fn redirect_head(session: &Session, ctx: &RequestContext, redirect: &Redirect) -> Result<ResponseHeader> {
     let uri = &session.req_header().uri;
     let from = RedirectFrom { scheme: SCHEME, host: &ctx.host, path: uri.path(), query: uri.query() };
+    let location = redirect.location(&from);
     let mut head = ResponseHeader::build(redirect.status, Some(2))?;
-    head.insert_header(LOCATION, redirect.location(&from))?;
-    Ok(head)
-}
-
-/// Sends a client that lacks a session to where it gets one.
-///
-/// # Errors
-/// When the client can't be written to.
-pub(super) async fn login(session: &mut Session, ctx: &mut RequestContext, to: &Redirect) -> Result<()> {
-    let mut head = redirect_head(session, ctx, to)?;
-    head.insert_header(CACHE_CONTROL, "no-store")?;
+    head.insert_header(LOCATION, location)?;
     send(session, ctx, head, Bytes::new()).await
 }
 

@@ -15,7 +15,6 @@ use super::context::{Attempt, RequestContext};
 use super::failure::Failure;
 use super::peer::peer;
 use super::retry::{Attempted, Cause, Verdict, judge};
-use super::session as pins;
 use crate::route::Target;
 use crate::telemetry::metrics::AttemptFailure;
 use crate::telemetry::metrics::SkipReason;
@@ -35,7 +34,6 @@ pub(super) async fn begin(session: &mut Session, ctx: &mut RequestContext) -> Re
     };
     let target = ctx.target().ok_or(Failure::Internal)?;
     let peer = peer(&lease, target, ctx)?;
-    pins::chosen(ctx, &lease);
     ctx.endpoint = Some(Arc::clone(lease.endpoint()));
     let now = Instant::now();
     ctx.attempt = Some(Attempt { lease, started: now, sent: now });
@@ -45,9 +43,6 @@ pub(super) async fn begin(session: &mut Session, ctx: &mut RequestContext) -> Re
 
 async fn lease(session: &mut Session, ctx: &RequestContext) -> Result<Lease, Failure> {
     let target = ctx.target().ok_or(Failure::Internal)?;
-    if !pins::may_move(ctx) {
-        return Err(Failure::PinnedDown);
-    }
     let ask = ask(ctx, target);
     let found = match target.upstream.lease(&ask, Instant::now(), fastrand::u64(..)) {
         Err(Refusal::Full) => {
@@ -75,7 +70,7 @@ async fn client_leaves(session: &mut Session, ctx: &RequestContext) {
 }
 
 fn ask<'a>(ctx: &'a RequestContext, target: &Target) -> Ask<'a> {
-    Ask { by: target.strategy, key: ctx.key, preferred: pins::pinned(ctx), tried: &ctx.tried }
+    Ask { by: target.strategy, key: ctx.key, preferred: None, tried: &ctx.tried }
 }
 
 /// A connection to the endpoint exists: from now on something may have been sent.
@@ -103,10 +98,8 @@ pub(super) fn not_connected(session: &Session, ctx: &mut RequestContext, error: 
     if let Some(mut attempt) = ctx.attempt.take() {
         attempt.lease.observe(outcome(failure), None, Instant::now());
         ctx.tried.refused(&attempt.lease);
-        pins::broke(ctx);
         ctx.last_attempt = Some(attempt.started.elapsed());
     }
-    let failure = if pins::may_move(ctx) { failure } else { Failure::PinnedDown };
     ctx.last_failure = Some(failure);
     ctx.failure = Some(failure);
     another(session, ctx, Cause::ConnectError)
@@ -152,7 +145,6 @@ pub(super) fn broken(session: &Session, ctx: &mut RequestContext, error: &Error,
         attempt.lease.observe(outcome(failure), None, Instant::now());
         ctx.tried.insert(&attempt.lease);
     }
-    pins::broke(ctx);
     end(ctx);
     ctx.last_failure = Some(failure);
     ctx.failure = Some(failure);
@@ -181,10 +173,6 @@ fn outcome(failure: Failure) -> Outcome {
         | F::ClientProtocol
         | F::ClientGone
         | F::NoRoute
-        | F::NoSession
-        | F::Forbidden
-        | F::StoreDown
-        | F::PinnedDown
         | F::NoEndpoint
         | F::Overloaded
         | F::QueueTimeout
@@ -238,9 +226,6 @@ fn another(session: &Session, ctx: &mut RequestContext, cause: Cause) -> bool {
 
 /// The lease of an endpoint that this request has not tried. None where all of those are full and the request may queue.
 fn find_another(ctx: &RequestContext, target: &Target, cause: Cause) -> Result<Option<Lease>, SkipReason> {
-    if !pins::may_move(ctx) {
-        return Err(SkipReason::Pinned);
-    }
     let nothing_sent = cause == Cause::ConnectError;
     match target.upstream.lease(&ask(ctx, target), Instant::now(), fastrand::u64(..)) {
         Ok(_) if !nothing_sent && !target.budget().try_spend() => Err(SkipReason::Budget),

@@ -11,7 +11,6 @@ use pingora_http::RequestHeader;
 
 use super::failure::Failure;
 use super::headers::ClientAddress;
-use super::session::Sessions;
 use crate::connection::{Cause, Connection};
 use crate::endpoint::Endpoint;
 use crate::route::{Route, Target};
@@ -37,8 +36,6 @@ pub struct RequestContext {
     pub(super) raw: Bytes,
     /// What the router found.
     pub(super) route: Option<Arc<Route>>,
-    /// Its sessions and its pin.
-    pub(super) sessions: Sessions,
     /// Which of the route's targets serves it.
     pub(super) chosen: usize,
     /// What a hashing strategy goes by.
@@ -108,12 +105,11 @@ impl RequestContext {
             snapshot,
             started: Instant::now(),
             connection: None,
-            client: ClientAddress { peer: None, client: None, trusted: false, secure: false },
+            client: ClientAddress { peer: None, client: None, trusted: false },
             host_header: None,
             host: Box::default(),
             raw: Bytes::new(),
             route: None,
-            sessions: Sessions::default(),
             chosen: 0,
             key: None,
             deadline: None,

@@ -26,14 +26,6 @@ pub enum Failure {
     ClientGone,
     /// No route matches.
     NoRoute,
-    /// The route requires a session, and the request has none that is alive.
-    NoSession,
-    /// The same, where the route's answer to that is 403.
-    Forbidden,
-    /// The session can't be looked up, and `when_store_down` is `deny`.
-    StoreDown,
-    /// The endpoint that the request is pinned to is down, and `when_down` is `fail`.
-    PinnedDown,
     /// No endpoint of the upstream is fit to be asked.
     NoEndpoint,
     /// Every endpoint is at its `max_connections`, and there is no queue or it is full.
@@ -68,8 +60,6 @@ impl Failure {
         match self {
             Self::Refused(Violation::Method) => 405,
             Self::Refused(_) | Self::ClientProtocol => 400,
-            Self::NoSession => 401,
-            Self::Forbidden => 403,
             Self::NoRoute => 404,
             Self::ClientTimeout => 408,
             Self::BodyTooLarge => 413,
@@ -77,7 +67,7 @@ impl Failure {
             Self::ClientGone => 499,
             Self::Plugin | Self::Internal => 500,
             Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
-            Self::StoreDown | Self::PinnedDown | Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => 503,
+            Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => 503,
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => 504,
         }
     }
@@ -92,10 +82,6 @@ impl Failure {
             Self::ClientProtocol => "client_protocol",
             Self::ClientGone => "client_gone",
             Self::NoRoute => "no_route",
-            Self::NoSession => "no_session",
-            Self::Forbidden => "forbidden",
-            Self::StoreDown => "store_down",
-            Self::PinnedDown => "pinned_down",
             Self::NoEndpoint => "no_endpoint",
             Self::Overloaded => "overloaded",
             Self::QueueTimeout => "queue_timeout",
@@ -115,8 +101,6 @@ impl Failure {
     /// side.
     pub fn decided(self) -> Option<&'static str> {
         Some(match self {
-            Self::StoreDown => "the session store does not answer, and `when_store_down` is `deny`",
-            Self::PinnedDown => "the endpoint of this session is down, and `when_down` is `fail`",
             Self::NoEndpoint => "none is fit or left to ask",
             Self::Overloaded => "each is at its `max_connections`, and no more may wait",
             Self::QueueTimeout => "none had room within `queue.timeout`",
@@ -137,12 +121,7 @@ impl Failure {
             Self::ClientProtocol => "the request body is not valid",
             Self::ClientGone => "",
             Self::NoRoute => "no such page",
-            // The same for a session that died, was forged or never was: who tries ids learns nothing.
-            Self::NoSession | Self::Forbidden => "a session is required",
-            Self::StoreDown => "sessions can't be checked now, try again",
-            Self::PinnedDown | Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => {
-                "no server is free to answer, try again"
-            }
+            Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => "no server is free to answer, try again",
             Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => "the server gave no valid answer",
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => {
                 "the server did not answer in time"

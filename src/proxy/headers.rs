@@ -46,8 +46,6 @@ pub struct ClientAddress {
     pub client: Option<IpAddr>,
     /// Whether the peer may tell us about the client.
     pub trusted: bool,
-    /// Whether the client came by TLS, as a trusted proxy says.
-    pub secure: bool,
 }
 
 // === impl ClientAddress ===
@@ -59,7 +57,7 @@ impl ClientAddress {
         let peer = peer.map(|ip| ip.to_canonical());
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
         let Some(ip) = peer.filter(is_trusted) else {
-            return Self { peer, client: peer, trusted: false, secure: false };
+            return Self { peer, client: peer, trusted: false };
         };
         let mut client = ip;
         let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
@@ -72,10 +70,7 @@ impl ClientAddress {
                 break;
             }
         }
-        // The first is the scheme that the client itself used; every proxy behind it may add its own.
-        let proto = headers.get(X_FORWARDED_PROTO).map_or(&b""[..], HeaderValue::as_bytes);
-        let first = proto.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-        Self { peer, client: Some(client), trusted: true, secure: first.eq_ignore_ascii_case(b"https") }
+        Self { peer, client: Some(client), trusted: true }
     }
 }
 
@@ -289,7 +284,7 @@ mod tests {
     fn claims_of_a_stranger_are_replaced() {
         let peer = Some("1.2.3.4".parse().unwrap());
         let request = forwarded(
-            &ClientAddress { peer, client: peer, trusted: false, secure: false },
+            &ClientAddress { peer, client: peer, trusted: false },
             &[
                 ("x-forwarded-for", "6.6.6.6"),
                 ("x-forwarded-proto", "https"),
@@ -313,12 +308,7 @@ mod tests {
     #[test]
     fn what_a_trusted_proxy_said_is_kept_and_extended() {
         let request = forwarded(
-            &ClientAddress {
-                peer: "fd00::1".parse().ok(),
-                client: "1.2.3.4".parse().ok(),
-                trusted: true,
-                secure: true,
-            },
+            &ClientAddress { peer: "fd00::1".parse().ok(), client: "1.2.3.4".parse().ok(), trusted: true },
             &[
                 ("x-forwarded-for", "1.2.3.4"),
                 ("x-forwarded-for", "10.0.0.9"),

@@ -10,7 +10,6 @@ pub mod key;
 mod peer;
 mod record;
 pub mod retry;
-mod session;
 pub mod strictness;
 
 use std::sync::Arc;
@@ -72,9 +71,7 @@ impl ProxyHttp for Gateway {
             }
         };
         ctx.route = Some(Arc::clone(&route));
-        Ok(admission::run_plugins(session, ctx, &route).await?
-            || session::admit(session, ctx, &route).await?
-            || admission::act(session, ctx, &route).await?)
+        Ok(admission::run_plugins(session, ctx, &route).await? || admission::act(session, ctx, &route).await?)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
@@ -103,7 +100,6 @@ impl ProxyHttp for Gateway {
         headers::forward(request, &ctx.client, ctx.host_header.as_ref())?;
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
         headers::set_host(request, host)?;
-        session::forward(request, ctx)?;
         ctx.upgrade_asked = request.headers.contains_key(UPGRADE);
         let Some(route) = ctx.route.clone() else { return Ok(()) };
         if ctx.attempts == 1 && session.req_header().headers.contains_key(UPGRADE) && !ctx.upgrade_asked {
@@ -184,10 +180,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if ctx.response_started {
             headers::frame_for(session, response);
-            // Before a plugin changes what the endpoint said.
-            let issued = session::issued(ctx, &session.req_header().headers, &response.headers);
             answer::on_response(session, ctx, response);
-            session::remember(ctx, response, &issued).await?;
         }
         Ok(())
     }
@@ -275,7 +268,6 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut RequestContext) {
-        session::unanswered(ctx).await;
         record::finish(self, session, ctx);
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! A configuration that is refused changes nothing: the one before goes on serving, the log and a metric say why.
 
-mod cookie_key;
 mod difference;
 mod fixed;
 mod watch;
@@ -14,13 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 use headgate_plugins::Registry;
 
 use crate::compile::{Compiled, Inputs, compile};
-use crate::config::{self, Config, Dependencies, LocatedProblem, Problem};
+use crate::config::{self, Dependencies, LocatedProblem, Problem};
 use crate::snapshot::{Current, Snapshot};
-use crate::supervisor::{Orders, wait_for_names};
+use crate::supervisor::{Work, wait_for_names};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
-pub use cookie_key::{CookieKey, KeptKey};
 pub use fixed::Fixed;
 pub use watch::follow;
 
@@ -58,7 +56,6 @@ pub struct LastReload {
 pub struct Reloader {
     file: PathBuf,
     registry: Registry,
-    cookie_key: CookieKey,
     running: Running,
     state: Mutex<Serving>,
     /// Apart from `state`, which is held as long as a reload takes: whoever asks for this must not wait.
@@ -74,7 +71,7 @@ pub struct Running {
     /// The access log.
     pub access_log: Arc<AccessLog>,
     /// The supervisor's orders.
-    pub orders: tokio::sync::watch::Sender<Orders>,
+    pub work: tokio::sync::watch::Sender<Arc<[Work]>>,
 }
 
 /// Why the file is read again.
@@ -99,24 +96,19 @@ pub struct Serving {
 
 /// Reads and compiles a file: all that `check` does, and the first half of every reload.
 ///
-/// `cookie_key` is the key of the process that will serve it; without one nothing is kept, as for `check`.
-///
 /// # Errors
 /// All problems of the file.
 pub fn read(
     file: &Path,
     registry: &Registry,
     metrics: &Metrics,
-    cookie_key: Option<&CookieKey>,
     previous: Option<&Snapshot>,
 ) -> Result<Candidate, Refused> {
     let loaded = config::load(file, &registry.schemas())
         .map_err(|error| Refused { problems: render(&error.problems), sources: error.dependencies })?;
     let sources = loaded.dependencies.clone();
     let fixed = Fixed::of(&loaded.config);
-    let KeptKey { bytes: cookie_key, warning: forgets } = key_for(&loaded.config, cookie_key)
-        .map_err(|problem| Refused { problems: vec![problem], sources: sources.clone() })?;
-    let inputs = Inputs { registry, metrics, previous, cookie_key, now: Instant::now() };
+    let inputs = Inputs { registry, metrics, previous, now: Instant::now() };
     let locate = |problems: Vec<Problem>| {
         let mut located: Vec<LocatedProblem> = problems.into_iter().map(|problem| loaded.locate(problem)).collect();
         located.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
@@ -125,21 +117,10 @@ pub fn read(
     match compile(loaded.config.clone(), &inputs) {
         Ok(mut compiled) => {
             let found = std::mem::take(&mut compiled.warnings);
-            let warnings = render(&loaded.warnings).into_iter().chain(locate(found)).chain(forgets).collect();
+            let warnings = render(&loaded.warnings).into_iter().chain(locate(found)).collect();
             Ok(Candidate { compiled, fixed, warnings, sources })
         }
         Err(problems) => Err(Refused { problems: locate(problems), sources }),
-    }
-}
-
-/// The made key: kept where a cookie is signed with it that is to outlive this process.
-fn key_for(config: &Config, process: Option<&CookieKey>) -> Result<KeptKey, String> {
-    let signs = config.cookies.secrets.is_empty()
-        && config.routes.iter().any(|route| route.sticky.as_ref().is_some_and(|sticky| sticky.cookie.is_some()));
-    match process {
-        Some(key) if signs => key.kept(config.process.state_dir.as_deref(), config.process.user.as_deref()),
-        Some(key) => Ok(KeptKey { bytes: key.passing()?, warning: None }),
-        None => Ok(KeptKey { bytes: CookieKey::default().passing()?, warning: None }),
     }
 }
 
@@ -169,8 +150,8 @@ impl Serving {
 
 impl Reloader {
     /// What the parts of a running gateway need to follow the file.
-    pub fn new(file: &Path, registry: Registry, cookie_key: CookieKey, running: Running, first: Serving) -> Self {
-        Self { file: file.to_owned(), registry, cookie_key, running, state: Mutex::new(first), last: Mutex::default() }
+    pub fn new(file: &Path, registry: Registry, running: Running, first: Serving) -> Self {
+        Self { file: file.to_owned(), registry, running, state: Mutex::new(first), last: Mutex::default() }
     }
 
     /// How the last reload went; none before the first.
@@ -196,7 +177,7 @@ impl Reloader {
         if because == Because::FileChanged && !state.sources.changed() {
             return Ok(current.generation);
         }
-        let result = read(&self.file, &self.registry, &self.running.metrics, Some(&self.cookie_key), Some(&current));
+        let result = read(&self.file, &self.registry, &self.running.metrics, Some(&current));
         let result = result.and_then(|candidate| match state.fixed.difference(&candidate.fixed) {
             differences if differences.is_empty() => Ok(candidate),
             problems => Err(Refused { problems, sources: candidate.sources }),
@@ -221,7 +202,7 @@ impl Reloader {
 
     fn put_in_place(&self, candidate: Candidate, current: &Snapshot, state: &mut Serving) -> Result<u64, Refused> {
         let Candidate { compiled, fixed, warnings, sources, .. } = candidate;
-        let Compiled { snapshot, orders, access_log, idle_connections, .. } = compiled;
+        let Compiled { snapshot, work, access_log, idle_connections, .. } = compiled;
         if let Err(error) = self.running.access_log.change(access_log) {
             return Err(Refused { problems: vec![error.to_string()], sources });
         }
@@ -237,8 +218,8 @@ impl Reloader {
         let changes = difference::describe(current, &snapshot);
         fixed.log.apply();
         // An endpoint by a new name has no address until it was looked up, and would be answered for with 503.
-        self.running.orders.send_replace(orders.clone());
-        wait_for_names(&orders.endpoints, LONGEST_LOOK_UP);
+        self.running.work.send_replace(Arc::clone(&work));
+        wait_for_names(&work, LONGEST_LOOK_UP);
         self.running.current.replace(snapshot);
         self.running.metrics.reload().accepted(generation);
         log::info!("configuration generation {generation} in place: {changes}");

@@ -1,5 +1,4 @@
-//! The background work that a snapshot asks for: probes, the addresses of endpoints written by name, and the connections to
-//! session stores.
+//! The background work that a snapshot asks for: probes, and the addresses of endpoints written by name.
 //!
 //! Each new generation is compared with what runs: what is new starts, what is gone is stopped and joined, what did not
 //! change goes on undisturbed, its count of probes in a row included. With the listener manager this is the only place
@@ -18,26 +17,14 @@ use tokio::task::JoinSet;
 use crate::endpoint::{Address, EndpointId};
 use crate::health::check_once;
 use crate::health::resolve::Resolver;
-use crate::session::store::Store;
 
 pub use work::{Work, wait_for_names};
 use work::{keep_probed, keep_resolved};
-
-/// All the background work of one generation.
-#[derive(Clone, Default)]
-pub struct Orders {
-    /// What is to be done for each endpoint.
-    pub endpoints: Arc<[Work]>,
-    /// The stores that are to be kept connected.
-    pub stores: Arc<[Arc<Store>]>,
-}
 
 /// Runs the background work of the newest generation.
 pub struct Supervisor {
     resolver: Arc<Resolver>,
     running: HashMap<(Arc<str>, EndpointId), Running>,
-    /// Each store with the task that keeps it.
-    stores: Vec<(Arc<Store>, JoinSet<()>)>,
 }
 
 /// The tasks of one endpoint. Dropping it ends them.
@@ -51,15 +38,14 @@ struct Running {
 impl Supervisor {
     /// A supervisor with nothing to do yet.
     pub fn new() -> Self {
-        Self { resolver: Arc::new(Resolver::new()), running: HashMap::new(), stores: Vec::new() }
+        Self { resolver: Arc::new(Resolver::new()), running: HashMap::new() }
     }
 
     /// Follows the generations until `shutdown` turns true or nobody is left to send one; then all its tasks are over.
-    pub async fn run(mut self, mut generations: watch::Receiver<Orders>, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut generations: watch::Receiver<Arc<[Work]>>, mut shutdown: watch::Receiver<bool>) {
         loop {
-            let orders = generations.borrow_and_update().clone();
-            self.keep(&orders.stores).await;
-            self.apply(&orders.endpoints).await;
+            let generation = generations.borrow_and_update().clone();
+            self.apply(&generation).await;
             let goes_on = select! {
                 changed = generations.changed() => changed.is_ok(),
                 _ = shutdown.wait_for(|over| *over) => false,
@@ -69,22 +55,6 @@ impl Supervisor {
             }
         }
         self.apply(&[]).await;
-        self.keep(&[]).await;
-    }
-
-    /// Keeps exactly these stores connected; one that stays is left alone.
-    async fn keep(&mut self, wanted: &[Arc<Store>]) {
-        let gone = self.stores.extract_if(.., |(store, _)| !wanted.iter().any(|wanted| Arc::ptr_eq(wanted, store)));
-        for (_, mut task) in gone.collect::<Vec<_>>() {
-            task.shutdown().await;
-        }
-        for store in wanted {
-            if !self.stores.iter().any(|(kept, _)| Arc::ptr_eq(kept, store)) {
-                let mut task = JoinSet::new();
-                task.spawn(Arc::clone(store).keep());
-                self.stores.push((Arc::clone(store), task));
-            }
-        }
     }
 
     /// Makes what runs equal to `generation`. When it returns, what is gone has ended: it touches no endpoint any more.
@@ -160,10 +130,6 @@ mod tests {
     use super::work::tests::{TICK, tcp, work};
     use super::*;
 
-    fn orders(endpoints: [Work; 1]) -> Orders {
-        Orders { endpoints: Arc::from(endpoints), ..Orders::default() }
-    }
-
     async fn eventually(what: &str, condition: impl Fn() -> bool) {
         let waited = timeout(Duration::from_secs(5), async {
             while !condition() {
@@ -187,7 +153,7 @@ mod tests {
         });
         let probed = work(&address.to_string(), Some(tcp(Duration::from_millis(10))));
         let state = probed.endpoint.state.clone();
-        let (generations, follow) = watch::channel(orders([probed.clone()]));
+        let (generations, follow) = watch::channel(Arc::from([probed.clone()]));
         let (shutdown, over) = watch::channel(false);
         let supervisor = tokio::spawn(Supervisor::new().run(follow, over));
         eventually("it is probed", || accepted.load(Relaxed) > 3).await;
@@ -195,10 +161,10 @@ mod tests {
         server.abort();
         eventually("it is down", || state.down()).await;
 
-        generations.send(orders([Work { probe: None, ..probed.clone() }])).unwrap();
+        generations.send(Arc::from([Work { probe: None, ..probed.clone() }])).unwrap();
         eventually("without a probe it counts as healthy", || !state.down()).await;
 
-        generations.send(Orders::default()).unwrap();
+        generations.send(Arc::from([])).unwrap();
         shutdown.send(true).unwrap();
         timeout(Duration::from_secs(1), supervisor).await.unwrap().unwrap();
     }

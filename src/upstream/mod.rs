@@ -20,7 +20,7 @@ pub use lease::{Lease, Outcome, Tried};
 
 use crate::endpoint::{Endpoint, EndpointId, EndpointSettings, EndpointState};
 use crate::health::outlier::{self, Outlier};
-use crate::strategy::{self, Choice, Strategy};
+use crate::strategy::{self, Strategy};
 pub use crate::strategy::{hash_address, hash_key};
 use crate::telemetry::metrics::{AttemptFailure, EjectionReason, EndpointSource, UpstreamMetrics};
 use queue::Queue;
@@ -93,21 +93,6 @@ pub struct Ask<'a> {
     pub preferred: Option<&'a EndpointId>,
     /// Where it has been.
     pub tried: &'a Tried,
-}
-
-/// How the endpoint that a request had before stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The request may have it again.
-    Fit,
-    /// It has no room at the moment.
-    Full,
-    /// It is down, set aside, without an address, or failed this request.
-    Down,
-    /// It drains, and the deadline has passed.
-    Drained,
-    /// The upstream has no such endpoint.
-    Gone,
 }
 
 /// Why there is no lease.
@@ -251,17 +236,14 @@ impl Upstream {
     }
 
     fn lease_for(self: &Arc<Self>, ask: &Ask<'_>, promised: bool, now: Instant, random: u64) -> Result<Lease, Refusal> {
-        let preferred = ask.preferred.and_then(|id| self.position(id));
-        if let Some(index) = preferred.filter(|index| self.claims(*index, ask.tried, now)) {
+        if let Some(index) = self.preferred(ask, now) {
             return Ok(Lease::new(self.clone(), index, now));
         }
         let strategy = &self.strategies[ask.by.0.min(self.strategies.len() - 1)].1;
         for round in 0..MOST_CHOICES {
             let (candidates, failing_open) =
                 self.candidates(ask.tried, promised, now, random.wrapping_add(round as u64))?;
-            // When all are used, fit or not, the one that the request had before is as good as any.
-            let same = preferred.filter(|index| failing_open && round == 0 && candidates.contains(*index));
-            let choice = same.map_or_else(|| strategy.pick(&candidates, ask.key), |index| Choice { index, seen: None });
+            let choice = strategy.pick(&candidates, ask.key);
             let endpoint = &self.endpoints[choice.index];
             let seen = choice.seen.filter(|_| round < CHOICES);
             if endpoint.state.claim(seen, endpoint.max_connections) {
@@ -274,38 +256,15 @@ impl Upstream {
         Err(Refusal::Full)
     }
 
-    /// How the endpoint that a request had before stands: why [`Upstream::lease`] takes it or chooses another.
-    pub fn standing(&self, id: &EndpointId, tried: &Tried, now: Instant) -> Standing {
-        let Some(index) = self.position(id) else { return Standing::Gone };
+    /// Claims the endpoint that the request had before. It need not have a weight, and it may be draining: both mean that
+    /// it takes nobody new.
+    fn preferred(&self, ask: &Ask<'_>, now: Instant) -> Option<usize> {
+        let id = ask.preferred?;
+        let index = self.endpoints.iter().position(|endpoint| endpoint.id == *id)?;
         let endpoint = &self.endpoints[index];
-        let fails_open =
-            || self.candidates(tried, false, now, 0).is_ok_and(|(candidates, open)| open && candidates.contains(index));
-        if endpoint.state.drained(now) {
-            Standing::Drained
-        } else if !self.takes(index, tried, now) && !fails_open() {
-            Standing::Down
-        } else if endpoint.max_connections.is_some_and(|limit| endpoint.state.in_flight() >= limit) {
-            Standing::Full
-        } else {
-            Standing::Fit
-        }
-    }
-
-    fn position(&self, id: &EndpointId) -> Option<usize> {
-        self.endpoints.iter().position(|endpoint| endpoint.id == *id)
-    }
-
-    /// Whether a request that had this endpoint before may have it again. It need not have a weight, and it may be draining:
-    /// both mean that it takes nobody new. Past the drain's deadline it takes nobody.
-    fn takes(&self, index: usize, tried: &Tried, now: Instant) -> bool {
-        let endpoint = &self.endpoints[index];
-        let state = &endpoint.state;
-        !tried.contains(index) && state.reachable() && fit(endpoint, self.outlier.is_some(), now) && !state.drained(now)
-    }
-
-    fn claims(&self, index: usize, tried: &Tried, now: Instant) -> bool {
-        let endpoint = &self.endpoints[index];
-        self.takes(index, tried, now) && endpoint.state.claim(None, endpoint.max_connections)
+        let eligible =
+            !ask.tried.contains(index) && endpoint.state.reachable() && fit(endpoint, self.outlier.is_some(), now);
+        (eligible && endpoint.state.claim(None, endpoint.max_connections)).then_some(index)
     }
 
     pub(in crate::upstream) fn observe(&self, index: usize, outcome: Outcome, took: Duration, now: Instant) {

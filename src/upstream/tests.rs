@@ -80,7 +80,7 @@ const RESET: Outcome = Outcome::Failed(AttemptFailure::Reset);
 fn unfit_draining_and_weightless_endpoints_get_nothing() {
     let (upstream, now) = upstream("a b c d*0 name:e");
     down(&upstream, "a");
-    upstream.endpoints()[1].state.drain(None);
+    upstream.endpoints()[1].state.set_draining(true);
     assert_eq!(order(&upstream, 3, now), "ccc");
 }
 
@@ -170,7 +170,7 @@ fn the_endpoint_a_request_had_before_is_honoured_while_it_is_fit() {
         upstream.lease(&ask, now, 0).unwrap()
     };
     assert_eq!(had("b").endpoint().id.as_str(), "b", "no weight: nobody new");
-    upstream.endpoints()[2].state.drain(None);
+    upstream.endpoints()[2].state.set_draining(true);
     let kept = had("c");
     assert_eq!(kept.endpoint().id.as_str(), "c", "draining: nobody new");
     assert_eq!(had("c").endpoint().id.as_str(), "a", "full");
@@ -348,9 +348,7 @@ proptest! {
             if *down {
                 endpoint.state.set_down("");
             }
-            if *draining {
-                endpoint.state.drain(None);
-            }
+            endpoint.state.set_draining(*draining);
         }
         let member = |endpoint: &Endpoint| endpoint.weight > 0 && !endpoint.state.draining();
         let best = upstream.endpoints().iter().filter(|e| member(e)).map(|e| (e.state.down(), e.backup)).min();

@@ -27,8 +27,7 @@ impl Upstream {
     /// Decides who may be chosen, once for all strategies. Also tells whether that includes unfit endpoints.
     ///
     /// Backups serve when no primary can: none is fit, or all the fit ones are full or were tried. Too few fit ones (the
-    /// panic threshold, counted among the primaries) and no fit backup instead of none: all are used, fit or not. Before
-    /// that, an endpoint that drains serves when no other is fit: whoever drains them all means to move, not to stop.
+    /// panic threshold, counted among the primaries) and no fit backup instead of none: all are used, fit or not.
     pub(super) fn candidates(
         &self,
         tried: &Tried,
@@ -37,18 +36,7 @@ impl Upstream {
         random: u64,
     ) -> Result<(Candidates<'_>, bool), Refusal> {
         let ejects = self.outlier.is_some();
-        let is_fit = |endpoint: &Endpoint| fit(endpoint, ejects, now);
-        let takes_new = |endpoint: &Endpoint| !endpoint.state.draining();
-        let [mut primary, mut backup] = self.tiers(tried, promised, takes_new, is_fit);
-        let mut drain_counts = true;
-        if primary.fit == 0 && backup.fit == 0 {
-            let all = self.tiers(tried, promised, |_| true, is_fit);
-            if all.iter().any(|tier| tier.fit > 0) || primary.members + backup.members == 0 {
-                drain_counts = false;
-                [primary, backup] = all;
-            }
-        }
-        let takes_new = |endpoint: &Endpoint| !drain_counts || takes_new(endpoint);
+        let [mut primary, mut backup] = self.tiers(tried, promised, |endpoint| fit(endpoint, ejects, now));
         let first = if primary.members > 0 { &primary } else { &backup };
         let too_few = |percent: u8| first.fit * 100 <= first.members * usize::from(percent);
         let backups_instead = primary.fit == 0 && backup.fit > 0 && primary.members > 0;
@@ -57,14 +45,14 @@ impl Upstream {
             self.log_failing_open(failing_open, first);
         }
         if failing_open {
-            [primary, backup] = self.tiers(tried, promised, takes_new, |_| true);
+            [primary, backup] = self.tiers(tried, promised, |_| true);
         }
         let mut failing_open = failing_open;
         let none_left = primary.open.is_empty() && backup.open.is_empty() && !primary.full && !backup.full;
         if none_left && !tried.is_empty() && self.panic_threshold.is_some() {
             // Each fit one failed this request. One that was set aside for its traffic may be well again, and is better
             // than no answer.
-            [primary, backup] = self.tiers(tried, promised, takes_new, |endpoint| fit(endpoint, false, now));
+            [primary, backup] = self.tiers(tried, promised, |endpoint| fit(endpoint, false, now));
             failing_open = true;
         }
         let full = primary.full || backup.full;
@@ -74,17 +62,11 @@ impl Upstream {
         Ok((candidates, failing_open))
     }
 
-    fn tiers(
-        &self,
-        tried: &Tried,
-        promised: bool,
-        takes_new: impl Fn(&Endpoint) -> bool,
-        fit: impl Fn(&Endpoint) -> bool,
-    ) -> [Tier; 2] {
+    fn tiers(&self, tried: &Tried, promised: bool, fit: impl Fn(&Endpoint) -> bool) -> [Tier; 2] {
         let mut tiers = [Tier::default(), Tier::default()];
         for (index, endpoint) in self.endpoints.iter().enumerate() {
             let state = &endpoint.state;
-            if endpoint.weight == 0 || !state.reachable() || !takes_new(endpoint) {
+            if endpoint.weight == 0 || state.draining() || !state.reachable() {
                 continue;
             }
             let tier = &mut tiers[usize::from(endpoint.backup)];

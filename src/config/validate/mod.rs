@@ -75,7 +75,7 @@ impl<'a> Validator<'a> {
 
     fn value(&mut self, node: &Node, schema: &'a Schema, mut place: Place<'a>) -> Value {
         place.context = super::schema::definition(schema).or(place.context);
-        place.secret = place.context.is_some_and(super::text::is_secret);
+        place.secret = place.context == Some("Secret");
         let want = Want::of(self.root, schema);
         self.wanted(node, &want, &place)
     }
@@ -182,10 +182,9 @@ impl<'a> Validator<'a> {
             let of_these = entries.iter().filter(|entry| keys.contains(&entry.key.as_str()));
             of_these.map(|entry| (entry.key.clone(), entry.key_span)).collect()
         };
-        for keys in [&object.exactly_one, &object.at_least_one] {
-            if !keys.is_empty() && !present.iter().any(|key| keys.contains(key)) {
-                self.fault(Fault::error(place.label, format!("{what} needs one of {}", listed(keys))));
-            }
+        if !object.exactly_one.is_empty() && !present.iter().any(|key| object.exactly_one.contains(key)) {
+            let message = format!("{what} needs one of {}", listed(&object.exactly_one));
+            self.fault(Fault::error(place.label, message));
         }
         for keys in [&object.exactly_one, &object.at_most_one] {
             if let [(first, at), (second, span), ..] = written(keys).as_slice() {

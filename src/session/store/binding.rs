@@ -1,6 +1,6 @@
 //! THE ONLY KEYS WE WRITE: where a session's endpoint is kept in the store.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
@@ -11,7 +11,10 @@ const PREFIX: &str = "headgate:sticky:";
 /// The key of one session's binding in one upstream: `headgate:sticky:<upstream>:<hash of the id>`. All that writes to a
 /// store takes one of these, so an application's key can't be written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BindingKey(Box<str>);
+pub struct BindingKey {
+    key: Box<str>,
+    hash_at: usize,
+}
 
 /// What a store knows of a session's endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,38 +40,32 @@ impl BindingKey {
     /// The key of the session `id` in `upstream`. The id itself is not in it: whoever may list keys learns no session.
     #[must_use]
     pub fn new(upstream: &str, id: &str) -> Self {
-        const HASH: usize = 16;
-        let mut key = String::with_capacity(PREFIX.len() + upstream.len() + 1 + 2 * HASH);
-        key.push_str(PREFIX);
-        key.push_str(upstream);
-        key.push(':');
-        for byte in &digest(&SHA256, id.as_bytes()).as_ref()[..HASH] {
-            for digit in [byte >> 4, byte & 15] {
-                key.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-            }
+        let mut key = String::with_capacity(PREFIX.len() + upstream.len() + 1 + 32);
+        key.push_str(&Self::prefix(upstream));
+        let hash_at = key.len();
+        for byte in &digest(&SHA256, id.as_bytes()).as_ref()[..16] {
+            // Writing to a String can't fail.
+            let _ = write!(key, "{byte:02x}");
         }
-        Self(key.into())
+        Self { key: key.into(), hash_at }
     }
 
-    /// The key whose part after [`BindingKey::PREFIX`] this is.
+    /// What all keys of `upstream` begin with; the hash of the id follows.
     #[must_use]
-    pub fn of(own: &str) -> Self {
-        Self([PREFIX, own].concat().into())
+    pub fn prefix(upstream: &str) -> String {
+        format!("{PREFIX}{upstream}:")
     }
-
-    /// What all our keys begin with.
-    pub const PREFIX: &str = PREFIX;
 
     /// The whole key.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.key
     }
 
-    /// What comes after [`BindingKey::PREFIX`].
+    /// The hash of the id: 32 hex digits.
     #[must_use]
-    pub fn own(&self) -> &str {
-        &self.0[PREFIX.len()..]
+    pub fn hash(&self) -> &str {
+        &self.key[self.hash_at..]
     }
 }
 
@@ -80,7 +77,7 @@ mod tests {
     fn a_key_names_the_upstream_and_hides_the_id() {
         let key = BindingKey::new("node", "abc");
         assert_eq!(key.as_str(), "headgate:sticky:node:ba7816bf8f01cfea414140de5dae2223");
-        assert_eq!(key.own(), "node:ba7816bf8f01cfea414140de5dae2223");
-        assert_eq!(BindingKey::of(key.own()), key);
+        assert_eq!(key.hash(), "ba7816bf8f01cfea414140de5dae2223");
+        assert_eq!(key.as_str(), format!("{}{}", BindingKey::prefix("node"), key.hash()));
     }
 }

@@ -67,6 +67,21 @@ pub struct Tls {
     pub ca: Option<Arc<[u8]>>,
 }
 
+// === impl StoreConfig ===
+
+impl StoreConfig {
+    /// Whether it can be used at all, as far as that shows without asking anybody.
+    ///
+    /// # Errors
+    /// What is wrong with it, without credentials.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Redis(config) => super::redis::check(config).map_err(|reason| reason.into_owned()),
+        }
+    }
+}
+
 // === impl Address ===
 
 impl fmt::Display for Address {

@@ -8,6 +8,8 @@ mod binding;
 mod config;
 mod memory;
 mod redis;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use self::binding::{Bind, Binding, BindingKey};
 pub use self::config::{Address, Credentials, RedisConfig, Servers, StoreConfig, Tls};
@@ -30,7 +32,6 @@ pub struct Store {
     name: Arc<str>,
     config: StoreConfig,
     kind: Kind,
-    metrics: Arc<StoreMetrics>,
 }
 
 #[derive(Debug)]
@@ -102,15 +103,9 @@ impl Store {
     pub fn new(name: Arc<str>, config: StoreConfig, metrics: Arc<StoreMetrics>) -> Arc<Self> {
         let kind = match &config {
             StoreConfig::Memory => Kind::Memory(Memory::default()),
-            StoreConfig::Redis(config) => Kind::Redis(Redis::new(Arc::clone(&name), config.clone(), metrics.clone())),
+            StoreConfig::Redis(config) => Kind::Redis(Redis::new(Arc::clone(&name), config.clone(), metrics)),
         };
-        Arc::new(Self { name, config, kind, metrics })
-    }
-
-    /// The store serves from now on: scrapes read its state.
-    pub fn put_in_place(self: &Arc<Self>) {
-        let store: Weak<dyn StoreSource> = Arc::<Self>::downgrade(self);
-        self.metrics.read_from(store);
+        Arc::new(Self { name, config, kind })
     }
 
     /// What it was made of: a reload keeps the store whose configuration is the same.
@@ -270,7 +265,10 @@ impl Store {
 
 impl StoreSource for Store {
     fn sample(&self) -> StoreSample {
-        let health = self.health();
-        StoreSample { up: health.state == StoreState::Up, tracking: health.tracking }
+        let (state, tracking) = match &self.kind {
+            Kind::Memory(_) => (StoreState::Up, true),
+            Kind::Redis(redis) => redis.state(),
+        };
+        StoreSample { up: state == StoreState::Up, tracking }
     }
 }

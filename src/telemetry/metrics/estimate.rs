@@ -7,18 +7,12 @@ pub struct Counted {
     pub listeners: usize,
     /// Routes.
     pub routes: usize,
-    /// Those of the routes that are sticky.
-    pub sticky: usize,
     /// Plugins of all routes together.
     pub plugins: usize,
     /// Upstreams.
     pub upstreams: usize,
     /// Endpoints of all upstreams together.
     pub endpoints: usize,
-    /// Sources of sessions.
-    pub sources: usize,
-    /// Session stores.
-    pub stores: usize,
 }
 
 /// How many series a configuration makes.
@@ -27,7 +21,7 @@ pub struct SeriesEstimate {
     /// What stands from the start, without any request.
     pub at_rest: u64,
     /// What stands when every route has seen two methods with an answer of each of 2xx, 3xx, 4xx and 5xx on one listener,
-    /// every sticky one its first request, and every endpoint has given these four answers.
+    /// and every endpoint has given these four answers.
     pub in_use: u64,
 }
 
@@ -41,24 +35,19 @@ impl SeriesEstimate {
         const LISTENER: u64 = 3;
         const ROUTE: u64 = 4;
         /// Four histograms are most of it.
-        const UPSTREAM: u64 = 86;
-        const ENDPOINT: u64 = 15;
-        /// A histogram, seven results, and what is in the cache.
-        const SOURCE: u64 = HISTOGRAM + 10;
-        const STORE: u64 = 8;
-        const STICKY_RESULTS: u64 = 6;
+        const UPSTREAM: u64 = 85;
+        const ENDPOINT: u64 = 14;
         const CODES: u64 = 4;
         /// Two methods times four codes: a histogram and a counter each.
         const ROUTE_IN_USE: u64 = 2 * CODES * (HISTOGRAM + 1);
         /// Fourteen bounds, the bucket without one, sum and count.
         const HISTOGRAM: u64 = 17;
-        let Counted { listeners, routes, sticky, plugins, upstreams, endpoints, sources, stores } = counted;
-        let [listeners, sticky, plugins] = [listeners, sticky, plugins].map(|n| n as u64);
-        let [upstreams, endpoints, sources, stores] = [upstreams, endpoints, sources, stores].map(|n| n as u64);
+        let Counted { listeners, routes, plugins, upstreams, endpoints } = counted;
+        let [listeners, plugins, upstreams, endpoints] = [listeners, plugins, upstreams, endpoints].map(|n| n as u64);
         // `_unrouted` is a route as well.
         let routes = routes as u64 + 1;
-        let served = LISTENER * listeners + ROUTE * routes + plugins + UPSTREAM * upstreams + ENDPOINT * endpoints;
-        let at_rest = FIXED + served + SOURCE * sources + STORE * stores;
-        Self { at_rest, in_use: at_rest + ROUTE_IN_USE * routes + STICKY_RESULTS * sticky + CODES * endpoints }
+        let at_rest =
+            FIXED + LISTENER * listeners + ROUTE * routes + plugins + UPSTREAM * upstreams + ENDPOINT * endpoints;
+        Self { at_rest, in_use: at_rest + ROUTE_IN_USE * routes + CODES * endpoints }
     }
 }

@@ -7,7 +7,20 @@ use regex::Regex;
 use super::{FAMILIES, Family, Kind};
 
 /// Metrics that neither dashboard nor alerts show, each with its reason.
-const UNUSED: &[(&str, &str)] = &[];
+const UNUSED: &[(&str, &str)] = &[
+    ("headgate_sticky_total", "its row comes with the feature"),
+    ("headgate_sticky_pins_total", "its row comes with the feature"),
+    ("headgate_session_checks_total", "its row comes with the feature"),
+    ("headgate_session_check_duration_seconds", "its row comes with the feature"),
+    ("headgate_session_garbage_total", "its row comes with the feature"),
+    ("headgate_session_cache_entries", "its row comes with the feature"),
+    ("headgate_session_cache_bytes", "its row comes with the feature"),
+    ("headgate_session_store_up", "its row comes with the feature"),
+    ("headgate_session_store_tracking", "its row comes with the feature"),
+    ("headgate_session_store_reconnects_total", "its row comes with the feature"),
+    ("headgate_session_store_invalidations_total", "its row comes with the feature"),
+    ("headgate_session_store_errors_total", "its row comes with the feature"),
+];
 
 /// What the process collector brings.
 const PROCESS: [&str; 7] = [

@@ -26,21 +26,6 @@ impl EndpointSource for Ejected {
     }
 }
 
-#[derive(Debug)]
-struct Known;
-
-impl CacheSource for Known {
-    fn sample(&self) -> CacheSample {
-        CacheSample { entries: 2, bytes: 300 }
-    }
-}
-
-impl StoreSource for Known {
-    fn sample(&self) -> StoreSample {
-        StoreSample { up: true, tracking: false }
-    }
-}
-
 #[test]
 fn a_finished_request_is_counted_with_its_labels() {
     let metrics = Metrics::new();
@@ -154,54 +139,7 @@ fn totals_tell_an_endpoint_s_faults_from_a_client_s() {
     let endpoint = metrics.upstream("node").endpoint("a:1");
     [200, 404, 503].into_iter().for_each(|code| endpoint.answered(code));
     [AttemptFailure::Timeout, AttemptFailure::ClientGone].into_iter().for_each(|failure| endpoint.failed(failure));
-    endpoint.pinned();
-    assert_eq!(endpoint.totals(), Totals { attempts: 5, failures: 2, pins: 1 });
-}
-
-#[test]
-fn a_session_and_its_store_are_counted_and_shown_as_they_are() {
-    let metrics = Metrics::new();
-    let (session, store) = (metrics.session("web"), metrics.store("redis://127.0.0.1:6379/0"));
-    session.checked(CheckResult::Cached, None);
-    session.checked(CheckResult::Timeout, Some(Duration::from_millis(51)));
-    session.garbage();
-    store.failed(StoreFailure::Timeout);
-    store.invalidated(3);
-    store.reconnected();
-    let of_session = |name: &str| value(&metrics, &format!("headgate_session_{name}"));
-    assert_eq!(of_session(r#"checks_total{source="web",result="cached"}"#), Some(1.0));
-    assert_eq!(of_session(r#"checks_total{source="web",result="live"}"#), Some(0.0));
-    let bucket = |le: &str| of_session(&format!(r#"check_duration_seconds_bucket{{source="web",le="{le}"}}"#));
-    assert_eq!((bucket("0.05"), bucket("0.075"), bucket("+Inf")), (Some(0.0), Some(1.0), Some(1.0)));
-    assert_eq!(of_session(r#"garbage_total{source="web"}"#), Some(1.0));
-
-    let label = r#"store="redis://127.0.0.1:6379/0""#;
-    let of_store = |name: &str| of_session(&format!("store_{name}"));
-    assert_eq!(of_store(&format!(r#"errors_total{{{label},reason="timeout"}}"#)), Some(1.0));
-    assert_eq!(of_store(&format!("invalidations_total{{{label}}}")), Some(3.0));
-    assert_eq!(of_store(&format!("reconnects_total{{{label}}}")), Some(1.0));
-
-    let sizes = || [r#"cache_entries{source="web"}"#, r#"cache_bytes{source="web"}"#].map(of_session);
-    let states = || ["up", "tracking"].map(|name| of_store(&format!("{name}{{{label}}}")));
-    assert_eq!((sizes(), states()), ([None; 2], [None; 2]), "nobody to ask yet");
-    let known = Arc::new(Known);
-    let weak = Arc::downgrade(&known);
-    session.read_from(weak.clone());
-    store.read_from(weak);
-    assert_eq!((sizes(), states()), ([Some(2.0), Some(300.0)], [Some(1.0), Some(0.0)]));
-}
-
-#[test]
-fn a_sticky_route_shows_every_result_from_its_first_request_on() {
-    let metrics = Metrics::new();
-    let route = metrics.route("shop");
-    assert!(!metrics.text().contains("headgate_sticky_total"));
-    route.sticky(StickyResult::RepinnedDown);
-    for result in StickyResult::ALL {
-        let expected = f64::from(u8::from(*result == StickyResult::RepinnedDown));
-        let series = format!(r#"headgate_sticky_total{{route="shop",result="{}"}}"#, result.label());
-        assert_eq!(value(&metrics, &series), Some(expected));
-    }
+    assert_eq!(endpoint.totals(), Totals { attempts: 5, failures: 2, pins: 0 });
 }
 
 #[test]
@@ -234,21 +172,7 @@ fn the_estimate_of_series_is_what_a_scrape_holds() {
     let endpoints = ["1", "2", "3"].map(|name| upstreams[0].endpoint(name));
     let source: Arc<dyn EndpointSource> = Arc::new(Ejected);
     endpoints.iter().for_each(|endpoint| endpoint.read_from(Arc::downgrade(&source)));
-    let (sessions, stores) = (["web", "api"].map(|name| metrics.session(name)), [metrics.store("memory")]);
-    let known = Arc::new(Known);
-    let weak = Arc::downgrade(&known);
-    sessions.iter().for_each(|session| session.read_from(weak.clone()));
-    stores[0].read_from(weak);
-    let estimate = SeriesEstimate::of(Counted {
-        listeners: 1,
-        routes: 2,
-        sticky: 1,
-        plugins: 1,
-        upstreams: 2,
-        endpoints: 3,
-        sources: 2,
-        stores: 1,
-    });
+    let estimate = SeriesEstimate::of(Counted { listeners: 1, routes: 2, plugins: 1, upstreams: 2, endpoints: 3 });
     assert_eq!(series(&metrics) + PROCESS, estimate.at_rest);
     for code in [200, 302, 404, 502] {
         endpoints.iter().for_each(|endpoint| endpoint.answered(code));
@@ -257,7 +181,6 @@ fn the_estimate_of_series_is_what_a_scrape_holds() {
             route.finished(&listeners[0], &http::Method::POST, code, Duration::ZERO, 0, 0);
         }
     }
-    routes[0].sticky(StickyResult::New);
     assert_eq!(series(&metrics) + PROCESS, estimate.in_use);
 }
 

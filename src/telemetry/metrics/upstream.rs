@@ -93,8 +93,6 @@ label! {
         Deadline = "deadline",
         /// No other endpoint may be tried.
         NoEndpoint = "no_endpoint",
-        /// The request's pin is to fail with its endpoint (`when_down: fail`).
-        Pinned = "pinned",
     }
 }
 

@@ -87,3 +87,6 @@ const said = () => {
 };
 if (/^\d+$/.test(wanted)) server.listen(Number(wanted), '127.0.0.1', said);
 else server.listen(wanted, said);
+
+// Under a test the input is a pipe from it: when the test is gone, so is the app.
+if (process.env.ENDS_WITH_INPUT) process.stdin.on('end', () => process.exit()).resume();

@@ -54,7 +54,7 @@ impl Setup {
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         let mut command = binary();
         command.args(arguments).arg("-c").arg(self.path()).current_dir(self.directory.path());
-        command.env("XDG_STATE_HOME", self.directory.path()).envs(self.environment.clone());
+        command.envs(self.environment.clone());
         output(command)
     }
 
@@ -65,8 +65,7 @@ impl Setup {
 
     fn spawn_as(self, command: &str) -> Gateway {
         let mut process = binary();
-        process.args([command, "-c"]).arg(self.path()).env("XDG_STATE_HOME", self.directory.path());
-        process.envs(self.environment.clone());
+        process.args([command, "-c"]).arg(self.path()).envs(self.environment.clone());
         let mut child = process.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let log = Log::default();
         log.follow(child.stderr.take().unwrap());

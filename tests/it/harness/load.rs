@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{Ask, Client, within};
@@ -23,8 +23,6 @@ pub(crate) struct Tally {
     pub by_instance: BTreeMap<String, usize>,
     /// Requests that got no answer, and why.
     pub errors: Vec<String>,
-    /// How long each answered request took, in no order.
-    pub took: Vec<Duration>,
 }
 
 impl Tally {
@@ -47,17 +45,6 @@ impl Tally {
         assert_eq!(self.count(200), self.total(), "{self:#?}");
     }
 
-    #[allow(dead_code, reason = "the tests that need it come next")]
-    /// How many requests took longer than this.
-    pub(crate) fn slower_than(&self, bound: Duration) -> usize {
-        self.took.iter().filter(|&&took| took > bound).count()
-    }
-
-    #[allow(dead_code, reason = "the tests that need it come next")]
-    pub(crate) fn slowest(&self) -> Duration {
-        self.took.iter().copied().max().unwrap_or_default()
-    }
-
     fn add(&mut self, other: Tally) {
         for (status, count) in other.by_status {
             *self.by_status.entry(status).or_default() += count;
@@ -66,7 +53,6 @@ impl Tally {
             *self.by_instance.entry(instance).or_default() += count;
         }
         self.errors.extend(other.errors);
-        self.took.extend(other.took);
     }
 }
 
@@ -132,14 +118,12 @@ fn drive(address: SocketAddr, limit: usize, stop: &AtomicBool, asked: &AtomicUsi
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let start = Instant::now();
         let answered = match kept.take().map_or_else(|| Client::try_connect(address), Ok) {
             Ok(mut client) => client.try_ask(ask).map(|answer| (client, answer)),
             Err(error) => Err(error),
         };
         match answered {
             Ok((client, answer)) => {
-                tally.took.push(start.elapsed());
                 *tally.by_status.entry(answer.status).or_default() += 1;
                 if let Some(instance) = answer.header("x-instance") {
                     *tally.by_instance.entry(instance.to_owned()).or_default() += 1;

@@ -1,7 +1,6 @@
-//! The nouns the tests speak in: a `Gateway` under test, `Origin`s and `NodeApp`s behind it, `Redis` beside it, `Client`s,
-//! `Browser`s and `Load` in front of it. Everything is bounded in time, takes its port from the system, and is ended by whoever started it.
+//! The nouns the tests speak in: a `Gateway` under test, `Origin`s and `NodeApp`s behind it, `Client`s and `Load` in
+//! front of it. Everything is bounded in time, takes its port from the system, and is ended by whoever started it.
 
-mod browser;
 mod client;
 mod gateway;
 mod http;
@@ -10,11 +9,7 @@ mod load;
 mod node;
 mod origin;
 mod port;
-#[allow(dead_code, reason = "the tests that need all of it come next")]
-mod redis;
 mod samples;
-#[allow(dead_code, reason = "the tests that need all of it come next")]
-mod store_double;
 
 use std::{
     fs, io,
@@ -24,18 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[allow(unused_imports, reason = "the tests that need all of it come next")]
 pub(crate) use self::{
-    browser::Browser,
     client::{Answer, Ask, Client},
     gateway::{Gateway, Setup, headgate},
     load::Load,
     node::{NodeApp, node_list, npm_ci},
     origin::{Origin, Recorded, Reply},
     port::Port,
-    redis::{RECOVERY, Redis, RedisCluster, RedisSentinel, SECRET, signed, stored},
     samples::Samples,
-    store_double::{Says, StoreDouble},
 };
 
 /// The bound of everything that should come at once: generous, because builds share the machine with the tests.

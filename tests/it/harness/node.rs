@@ -1,5 +1,4 @@
-//! Real Node instances, each its own process on a port of its own: the express app of `tests/apps/express`, and the one with
-//! sessions in Redis of `examples/express-session`.
+//! Real Node instances: the express app of `tests/apps/express`, each its own process on a port of its own.
 
 use std::{
     fs::{self, File},
@@ -11,26 +10,13 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Ask, Client, SOON, ended,
-    redis::{Redis, SECRET},
-    root, signal,
-};
+use super::{Ask, Client, SOON, ended, root, signal};
 
 /// A running instance, killed when dropped.
 pub(crate) struct NodeApp {
     child: Child,
     listen: String,
-    launch: Launch,
-}
-
-/// All that it takes to start an instance again.
-#[derive(Clone)]
-struct Launch {
-    /// Where `main` is, below the root.
-    directory: &'static str,
-    main: &'static str,
-    environment: Vec<(String, String)>,
+    name: String,
 }
 
 impl NodeApp {
@@ -40,27 +26,24 @@ impl NodeApp {
 
     /// An instance on a port (`0`: any) or on a unix socket.
     pub(crate) fn listen(name: &str, port: &str) -> NodeApp {
-        let launch = Launch { directory: "tests/apps/express", main: "app.js", environment: named(name) };
-        launch.start(port)
-    }
-
-    /// An instance of `examples/express-session` that keeps its sessions in this store; `environment`: `TOUCH`, `ROLLING`.
-    pub(crate) fn with_sessions(name: &str, store: &Redis, environment: &[(&str, &str)]) -> NodeApp {
-        let own = [("REDIS_URL", store.url()), ("SESSION_SECRET", SECRET.to_owned())];
-        let own = own.map(|(name, value)| (name.to_owned(), value));
-        let further = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let environment = named(name).into_iter().chain(own).chain(further).collect();
-        Launch { directory: "examples/express-session", main: "server.js", environment }.start("0")
-    }
-
-    /// `count` of them, named `n1`, `n2`, ...
-    pub(crate) fn several_with_sessions(count: usize, store: &Redis) -> Vec<NodeApp> {
-        npm_ci(&root().join("examples/express-session"));
-        thread::scope(|scope| {
-            let start = |index| scope.spawn(move || NodeApp::with_sessions(&format!("n{index}"), store, &[]));
-            let starting: Vec<_> = (1..=count).map(start).collect();
-            starting.into_iter().map(|thread| thread.join().unwrap()).collect()
-        })
+        let directory = root().join("tests/apps/express");
+        npm_ci(&directory);
+        let mut child = Command::new("node")
+            .arg("app.js")
+            .current_dir(&directory)
+            .env("NAME", name)
+            .env("PORT", port)
+            .env("NODE_ENV", "production")
+            .env("ENDS_WITH_INPUT", "1")
+            // The app ends when its input does, so it never outlives a test process that was killed.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("node is needed: {error}"));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let listen = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the app said {line:?}"));
+        NodeApp { listen: listen.to_owned(), name: name.to_owned(), child }
     }
 
     /// `count` instances named `n1`, `n2`, ...
@@ -83,7 +66,7 @@ impl NodeApp {
     /// Starts it again on the port that it had.
     pub(crate) fn restart(&mut self) {
         let port = self.address().port().to_string();
-        *self = self.launch.clone().start(&port);
+        *self = NodeApp::listen(&self.name.clone(), &port);
     }
 
     /// Turns its `/healthz` to 503 (false) or 200 (true), behind the gateway's back.
@@ -99,33 +82,6 @@ impl NodeApp {
     fn tell(&self, target: &str) {
         assert_eq!(Client::connect(self.address()).ask(&Ask::post(target, "")).status, 204);
     }
-}
-
-impl Launch {
-    fn start(self, port: &str) -> NodeApp {
-        let directory = root().join(self.directory);
-        npm_ci(&directory);
-        // The app ends when its input does, so it never outlives a test process that was killed.
-        let program = format!("process.stdin.resume().on('end', () => process.exit()); require('./{}')", self.main);
-        let mut child = Command::new("node")
-            .args(["-e", &program])
-            .current_dir(&directory)
-            .env("PORT", port)
-            .env("NODE_ENV", "production")
-            .envs(self.environment.clone())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("node is needed: {error}"));
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listen = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the app said {line:?}"));
-        NodeApp { listen: listen.to_owned(), launch: self, child }
-    }
-}
-
-fn named(name: &str) -> Vec<(String, String)> {
-    vec![("NAME".to_owned(), name.to_owned())]
 }
 
 impl Drop for NodeApp {
