@@ -177,7 +177,7 @@ impl Drop for Redis {
 fn spawn(port: &Port, directory: &TempDir, arguments: &[String]) -> Child {
     let log = fs::File::create(directory.path().join("log")).unwrap();
     let mut server = Command::new("redis-server");
-    server.args(["--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes"]);
+    server.args(["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"]);
     server.arg("--port").arg(port.address().port().to_string());
     server.args(arguments).current_dir(directory.path()).stdin(Stdio::null()).stdout(log);
     server.spawn().unwrap_or_else(|error| panic!("redis-server is needed: {error}"))
@@ -267,7 +267,7 @@ impl RedisSentinel {
     pub(crate) fn start() -> RedisSentinel {
         let master = Redis::start();
         let port = master.port.address().port().to_string();
-        let replica = Redis::with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"]);
+        let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]);
         let followed = || replica.ask::<String>(&["INFO", "replication"]).contains("master_link_status:up");
         eventually("the replica follows", followed);
         let name = RedisSentinel::MASTER;
