@@ -47,13 +47,11 @@ impl Tally {
         assert_eq!(self.count(200), self.total(), "{self:#?}");
     }
 
-    #[allow(dead_code, reason = "the tests that need it come next")]
     /// How many requests took longer than this.
     pub(crate) fn slower_than(&self, bound: Duration) -> usize {
         self.took.iter().filter(|&&took| took > bound).count()
     }
 
-    #[allow(dead_code, reason = "the tests that need it come next")]
     pub(crate) fn slowest(&self) -> Duration {
         self.took.iter().copied().max().unwrap_or_default()
     }

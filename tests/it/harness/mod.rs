@@ -10,10 +10,8 @@ mod load;
 mod node;
 mod origin;
 mod port;
-#[allow(dead_code, reason = "the tests that need all of it come next")]
 mod redis;
 mod samples;
-#[allow(dead_code, reason = "the tests that need all of it come next")]
 mod store_double;
 
 use std::{
@@ -24,7 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[allow(unused_imports, reason = "the tests that need all of it come next")]
 pub(crate) use self::{
     browser::Browser,
     client::{Answer, Ask, Client},
@@ -33,7 +30,7 @@ pub(crate) use self::{
     node::{NodeApp, node_list, npm_ci},
     origin::{Origin, Recorded, Reply},
     port::Port,
-    redis::{RECOVERY, Redis, RedisCluster, RedisSentinel, SECRET, signed, stored},
+    redis::{Redis, RedisCluster, RedisSentinel, SECRET, signed, stored},
     samples::Samples,
     store_double::{Says, StoreDouble},
 };

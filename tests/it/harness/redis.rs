@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
@@ -74,6 +73,7 @@ impl Redis {
             ("--tls-port", port.to_string().as_str()),
             ("--tls-cert-file", "redis.crt"),
             ("--tls-key-file", "redis.key"),
+            ("--tls-ca-cert-file", "ca.crt"),
             ("--tls-auth-clients", "no"),
         ]
         .map(|(name, value)| [name.to_owned(), value.to_owned()])
@@ -315,6 +315,18 @@ impl RedisSentinel {
 }
 
 impl Redis {
+    /// A Sentinel that watches the TLS port of a `Redis::tls`.
+    pub(crate) fn sentinel_by_tls(&self, tls_port: u16) -> Redis {
+        let directory = TempDir::new().unwrap();
+        let (name, files) = (RedisSentinel::MASTER, self.directory.path().display());
+        let text = format!(
+            "tls-replication yes\ntls-ca-cert-file {files}/ca.crt\ntls-cert-file {files}/redis.crt\n\
+             tls-key-file {files}/redis.key\nsentinel monitor {name} 127.0.0.1 {tls_port} 1\n"
+        );
+        fs::write(directory.path().join("sentinel.conf"), text).unwrap();
+        Redis::launch_sentinel(directory)
+    }
+
     fn launch_sentinel(directory: TempDir) -> Redis {
         let port = Port::reserve();
         let mut server = Command::new("redis-server");
@@ -326,6 +338,3 @@ impl Redis {
         redis
     }
 }
-
-/// How long a store may be given up for in a test that waits for its recovery.
-pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
