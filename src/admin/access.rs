@@ -1,8 +1,8 @@
-//! Who may read the admin pages.
+//! Who may read the admin pages, and who may change something there.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 
 /// What a caller must show.
 #[derive(PartialEq, Eq)]
@@ -45,6 +45,17 @@ impl Access {
             Self::Anybody => None,
         }
     }
+}
+
+/// Why a request that changes something is refused though it may read: a browser sends it for a page of another origin.
+/// Browsers ask before they send a PUT or DELETE of another origin's page, and are answered no; this holds even where
+/// somebody puts a too friendly proxy in front.
+pub(super) fn foreign_change(method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let origin = headers.get(header::ORIGIN).filter(|_| !method.is_safe())?;
+    let host = headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
+    let ours = |scheme: &[u8]| origin.as_bytes().strip_prefix(scheme).is_some_and(|origin| origin == host);
+    let ours = !host.is_empty() && (ours(b"http://") || ours(b"https://"));
+    (!ours).then_some((StatusCode::FORBIDDEN, "a page of another origin can't change anything here"))
 }
 
 /// The credentials of the `Bearer` scheme, whose name has no case.
@@ -118,5 +129,27 @@ mod tests {
             assert!(refused(&access, header::HOST, bad), "{bad}");
         }
         assert!(access.refusal(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn only_our_own_pages_change_anything() {
+        let refused = |method: Method, host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
+            }
+            foreign_change(&method, &headers).is_some()
+        };
+        for origin in [None, Some("http://127.0.0.1:9900"), Some("https://127.0.0.1:9900")] {
+            assert!(!refused(Method::PUT, "127.0.0.1:9900", origin), "{origin:?}");
+        }
+        for origin in ["http://evil.example", "null", "", "http://127.0.0.1:9901", "http://127.0.0.1", "127.0.0.1:9900"]
+        {
+            assert!(refused(Method::PUT, "127.0.0.1:9900", Some(origin)), "{origin}");
+            assert!(refused(Method::DELETE, "127.0.0.1:9900", Some(origin)), "{origin}");
+            assert!(!refused(Method::GET, "127.0.0.1:9900", Some(origin)), "{origin}");
+        }
+        assert!(refused(Method::PUT, "", Some("http://")));
     }
 }

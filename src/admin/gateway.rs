@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use log::{info, warn};
 use tokio::sync::watch;
 
-use super::Source;
 use super::status::{ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, Status, StoreStatus, UpstreamStatus};
+use super::{Drain, Drained, Source};
+use crate::config;
+use crate::endpoint::Endpoint;
 use crate::reload::{LastReload, Reloader};
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access_log::rfc3339;
+use crate::telemetry::metrics::{Condition, Label as _};
 use crate::upstream::Upstream;
 
 /// What runs: the answer to `/status` and `/readyz`.
@@ -52,6 +56,48 @@ impl Source for GatewayStatus {
             sessions: snapshot.sessions.iter().map(|source| SessionStatus::of(source)).collect(),
             stores: snapshot.stores.iter().map(|store| StoreStatus::of(store)).collect(),
         }
+    }
+
+    fn drain(&self, upstream: &str, endpoint: &str, drain: Drain) -> Result<Drained, String> {
+        let (snapshot, now) = (self.current.pin(), Instant::now());
+        let group = snapshot.upstreams.iter().find(|group| **group.name() == *upstream);
+        let group = group.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
+        let one = group.endpoints().iter().find(|one| one.id.as_str() == endpoint);
+        let one = one.ok_or_else(|| format!("the upstream `{upstream}` has no endpoint `{endpoint}`"))?;
+        let drains = drain != Drain::End;
+        match drain {
+            Drain::Begin(within) => one.state.drain(within.and_then(|within| now.checked_add(within))),
+            Drain::End => drop(one.state.undrain(now)),
+        }
+        let serves = |other: &Arc<Endpoint>| other.weight > 0 && other.condition(now) == Condition::Up;
+        let alone = drains && !group.endpoints().iter().any(serves);
+        log(upstream, endpoint, drain, alone);
+        Ok(Drained {
+            upstream: upstream.to_owned(),
+            endpoint: endpoint.to_owned(),
+            state: one.condition(now).label(),
+            deadline_seconds: one.state.drains_for(now).map(|left| left.as_millis().div_ceil(1000) as u64),
+            in_flight: one.state.in_flight(),
+            alone,
+        })
+    }
+}
+
+fn log(upstream: &str, endpoint: &str, drain: Drain, alone: bool) {
+    match drain {
+        Drain::Begin(None) => {
+            info!("upstream {upstream}: {endpoint} drains: nobody new, those who are pinned to it stay until they end");
+        }
+        Drain::Begin(Some(within)) => {
+            let within = config::Duration(within);
+            info!(
+                "upstream {upstream}: {endpoint} drains: nobody new, those who are pinned to it leave after {within}"
+            );
+        }
+        Drain::End => info!("upstream {upstream}: {endpoint} no longer drains"),
+    }
+    if alone {
+        warn!("upstream {upstream}: {endpoint} goes on taking requests, because no other endpoint is up");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod bounded;
+mod drain;
 mod gateway;
 mod status;
 
@@ -12,15 +13,16 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, put},
 };
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
+pub use self::drain::{Drain, Drained};
 pub use self::gateway::GatewayStatus;
 pub use self::status::{
     EndpointStatus, ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, Status, StoreStatus, UpstreamStatus,
@@ -35,6 +37,11 @@ pub trait Source: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// What runs, at this moment.
     fn status(&self) -> Status;
+    /// Begins or ends the draining of an endpoint.
+    ///
+    /// # Errors
+    /// Which of the two there is none of, as a sentence.
+    fn drain(&self, upstream: &str, endpoint: &str, drain: Drain) -> Result<Drained, String>;
 }
 
 /// Where the admin listener accepts.
@@ -151,6 +158,8 @@ fn router(pages: Pages) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/upstreams/{upstream}/endpoints/{endpoint}/drain", put(drain::begin).delete(drain::end))
+        .layer(DefaultBodyLimit::max(drain::MAX_BODY))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page: /metrics /healthz /readyz /status") })
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(pages.clone(), admit))
@@ -162,7 +171,8 @@ fn router(pages: Pages) -> Router {
 }
 
 async fn admit(State(pages): State<Pages>, request: Request, next: Next) -> Response {
-    match pages.access.refusal(request.headers()) {
+    let refusal = pages.access.refusal(request.headers());
+    match refusal.or_else(|| access::foreign_change(request.method(), request.headers())) {
         None => next.run(request).await,
         Some((status, why)) => {
             let mut answer = problem(status, why);
@@ -190,7 +200,7 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 }
 
 async fn wrong_method() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD")
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this page is not for that method")
 }
 
 fn problem(status: StatusCode, what: &str) -> Response {

@@ -30,6 +30,18 @@ impl Source for Gateway {
             stores: Vec::new(),
         }
     }
+
+    fn drain(&self, upstream: &str, endpoint: &str, drain: Drain) -> Result<Drained, String> {
+        if upstream != "node" {
+            return Err(format!("there is no upstream `{upstream}`"));
+        }
+        let (state, deadline_seconds) = match drain {
+            Drain::Begin(within) => ("draining", within.map(|within| within.as_secs())),
+            Drain::End => ("up", None),
+        };
+        let (upstream, endpoint) = (upstream.to_owned(), endpoint.to_owned());
+        Ok(Drained { upstream, endpoint, state, deadline_seconds, in_flight: 0, alone: false })
+    }
 }
 
 struct Running {
@@ -55,6 +67,17 @@ impl Running {
     async fn ask(&self, request: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+    }
+
+    /// With a body, which may be empty, and more headers, each with its line's end.
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n");
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(format!("{head}{headers}Connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
@@ -171,5 +194,67 @@ async fn a_silent_caller_is_sent_away() {
     // The paused clock runs to the next timer when all else waits.
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.is_empty());
+    admin.stop().await;
+}
+
+const DRAIN: &str = "/upstreams/node/endpoints/10.0.0.11:3000/drain";
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[tokio::test]
+async fn an_endpoint_drains_and_comes_back() {
+    let admin = Running::start(None);
+    let (status, answer) = admin.send("PUT", DRAIN, "", "").await;
+    assert!(
+        status == 200 && answer.contains(r#""endpoint":"10.0.0.11:3000","state":"draining","deadline_seconds":null"#)
+    );
+    let (status, answer) = admin.send("PUT", DRAIN, JSON, r#"{"deadline": "10m"}"#).await;
+    assert!(status == 200 && answer.contains(r#""deadline_seconds":600"#), "{answer}");
+    let (status, answer) = admin.send("DELETE", DRAIN, "", "").await;
+    assert!(status == 200 && answer.contains(r#""state":"up""#), "{answer}");
+    let (_, answer) = admin.send("PUT", "/upstreams/node/endpoints/unix:%2Frun%2Fapp.sock/drain", "", "").await;
+    assert!(answer.contains(r#""endpoint":"unix:/run/app.sock""#), "{answer}");
+    let (status, answer) = admin.send("PUT", "/upstreams/nod/endpoints/a/drain", "", "").await;
+    assert!(status == 404 && answer.contains("there is no upstream `nod`"), "{answer}");
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_deadline_is_refused_with_a_reason() {
+    let admin = Running::start(None);
+    for (body, reason) in [
+        (r#"{"deadline": "10"}"#, "a duration needs its unit"),
+        (r#"{"deadline": 600}"#, "deadline"),
+        (r#"{"dead_line": "10m"}"#, "unknown field"),
+        ("deadline=10m", "expected value"),
+    ] {
+        let (status, answer) = admin.send("PUT", DRAIN, JSON, body).await;
+        assert!(status == 400 && answer.contains(reason), "{body}: {answer}");
+    }
+    assert_eq!(admin.send("PUT", DRAIN, JSON, &format!("\"{}\"", "x".repeat(8192))).await.0, 413);
+    assert_eq!(admin.send("POST", DRAIN, JSON, "{}").await.0, 405);
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_the_web_cannot_drain_an_endpoint() {
+    let admin = Running::start(None);
+    let plain = "Content-Type: text/plain\r\n";
+    assert_eq!(admin.send("PUT", DRAIN, plain, r#"{"deadline": "10m"}"#).await.0, 415);
+    for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+        for method in ["PUT", "DELETE"] {
+            let (status, _) = admin.send(method, DRAIN, &format!("Origin: {origin}\r\n"), "").await;
+            assert_eq!(status, 403, "{method} of {origin}");
+        }
+    }
+    // A browser asks first; what it needs to hear to go on is never said.
+    let ask = "Origin: http://evil.example\r\nAccess-Control-Request-Method: PUT\r\n";
+    let (status, answer) = admin.send("OPTIONS", DRAIN, ask, "").await;
+    assert!(status == 405 && !answer.to_lowercase().contains("access-control-allow"), "{answer}");
+    let rebound = format!("PUT {DRAIN} HTTP/1.1\r\nHost: rebound.example:9900\r\nContent-Length: 0\r\n");
+    assert_eq!(admin.ask(&rebound).await.0, 403);
+    admin.stop().await;
+    let admin = Running::start(Some("s3cret"));
+    assert_eq!(admin.send("PUT", DRAIN, "", "").await.0, 401);
+    assert_eq!(admin.send("PUT", DRAIN, "Authorization: Bearer s3cret\r\n", "").await.0, 200);
     admin.stop().await;
 }

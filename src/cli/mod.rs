@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+mod drain;
 mod run;
 mod schema;
 
@@ -26,6 +27,8 @@ enum Command {
     Check(File),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Move sessions off an endpoint of the running gateway, before it is stopped
+    Drain(drain::Drain),
     /// Run the gateway with demo endpoints behind it: nothing else needed
     Demo(File),
 }
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(File { config }) => run::run(&config),
         Command::Check(File { config }) => check::check(&config),
         Command::Schema => schema::schema(),
+        Command::Drain(arguments) => drain::drain(&arguments),
         Command::Demo(File { config }) => demo::demo(&config),
     }
 }
