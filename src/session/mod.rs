@@ -98,6 +98,14 @@ pub enum Issued {
 // === impl Session ===
 
 impl Session {
+    /// Of which nothing is known but its id.
+    #[cfg(test)]
+    pub(crate) fn of(id: &str) -> Arc<Self> {
+        let key = Secret::new(b"test").hmac();
+        let session_id = SessionId::new(id.as_bytes()).expect("an id");
+        Arc::new(Self { id: session_id, hash: ShortHash::of(&key, id), fields: Fields::none(&[]) })
+    }
+
     /// Whether what is stored holds something at `field`: anything but null, false and the empty text.
     pub fn holds(&self, field: FieldIndex) -> bool {
         self.fields.holds(field)

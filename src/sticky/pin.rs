@@ -105,7 +105,9 @@ impl Pins {
 
     /// The text of a pin.
     pub(super) fn text(&self, pin: Pin) -> Option<&[u8]> {
-        Some(&self.made.get(pin.target)?.get(pin.endpoint)?[pin.kind as usize])
+        let text = &self.made.get(pin.target)?.get(pin.endpoint)?[pin.kind as usize];
+        // Without a key there is none.
+        (text[0] != 0).then_some(text)
     }
 }
 
@@ -147,8 +149,8 @@ mod tests {
     fn a_pin_never_changes_from_one_version_to_the_next() {
         let pins = pins(&["keyboard cat"], &[target("node", &["10.0.0.11:3000"])]);
         let text = |kind| String::from_utf8(pins.text(pin(0, 0, kind)).unwrap().to_vec()).unwrap();
-        assert_eq!(text(Kind::WithoutSession), "WITHOUT");
-        assert_eq!(text(Kind::WithSession), "WITH");
+        assert_eq!(text(Kind::WithoutSession), "HtOnLKu1k28VnRhXPROXPw");
+        assert_eq!(text(Kind::WithSession), "Dl7ESzY3s8vjGPqAlQ4QzA");
     }
 
     #[test]

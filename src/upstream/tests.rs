@@ -352,13 +352,14 @@ proptest! {
                 endpoint.state.drain(None);
             }
         }
-        let member = |endpoint: &Endpoint| endpoint.weight > 0 && !endpoint.state.draining();
-        let best = upstream.endpoints().iter().filter(|e| member(e)).map(|e| (e.state.down(), e.backup)).min();
+        let member = |endpoint: &Endpoint| endpoint.weight > 0;
+        let rank = |endpoint: &Endpoint| (endpoint.state.down(), endpoint.state.draining(), endpoint.backup);
+        let best = upstream.endpoints().iter().filter(|endpoint| member(endpoint)).map(|endpoint| rank(endpoint)).min();
         match upstream.lease(&ask(&NOBODY), now, random) {
             Ok(lease) => {
                 let got = lease.endpoint();
                 prop_assert!(member(got));
-                prop_assert_eq!(Some((got.state.down(), got.backup)), best);
+                prop_assert_eq!(Some(rank(got)), best);
             }
             Err(refusal) => {
                 prop_assert_eq!(refusal, Refusal::NoEndpoint);
@@ -547,4 +548,101 @@ async fn no_wake_up_is_lost_when_many_wait() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(!upstream.shared.queue.promised());
     assert!(upstream.endpoints().iter().all(|endpoint| endpoint.state.in_flight() == 0));
+}
+
+#[test]
+fn an_endpoint_drains_until_its_deadline_and_comes_back() {
+    let (upstream, now) = upstream("a b");
+    let state = &upstream.endpoints()[0].state;
+    let tried = Tried::default();
+    let later = |seconds| now + Duration::from_secs(seconds);
+    let pinned = |now| {
+        let had = EndpointId::new("a");
+        let lease = upstream.lease(&Ask { preferred: Some(&had), ..ask(&tried) }, now, 0).unwrap();
+        (lease.endpoint().id.to_string(), upstream.standing(&had, &tried, now))
+    };
+    state.drain(None);
+    assert_eq!(order(&upstream, 3, now), "bbb");
+    assert_eq!(pinned(later(1_000_000)), ("a".into(), Standing::Fit), "no deadline");
+    state.drain(Some(later(60)));
+    assert_eq!(pinned(later(59)), ("a".into(), Standing::Fit));
+    assert_eq!(state.drains_for(later(59)), Some(Duration::from_secs(1)));
+    assert_eq!(pinned(later(60)), ("b".into(), Standing::Drained));
+    assert_eq!(state.drains_for(later(61)), Some(Duration::ZERO));
+    assert_eq!(state.condition(now), Condition::Draining);
+    // Known again after a reload.
+    let reloaded = upstream_with("b a", settings(Config::RoundRobin), Some(&upstream), later(1));
+    assert_eq!(order(&reloaded, 3, later(1)), "bbb");
+    assert!(state.undrain(later(2)));
+    assert!(!state.undrain(later(2)));
+    assert_eq!(state.drains_for(later(2)), None);
+    assert_eq!(pinned(later(61)), ("a".into(), Standing::Fit));
+    assert_eq!(state.ramp(Duration::from_secs(10), later(3)), 0.1, "eased in");
+}
+
+#[test]
+fn a_draining_endpoint_serves_when_no_other_is_fit() {
+    let now = Instant::now();
+    for (draining, dead, threshold, expected) in [
+        ("a", "", Some(0), "bcbc"),
+        ("ab", "c", Some(0), "abab"),
+        ("ab", "c", None, "abab"),
+        ("abc", "", Some(0), "abca"),
+        ("abc", "c", Some(0), "abab"),
+        ("abc", "abc", Some(0), "abca"),
+        ("abc", "abc", None, "----"),
+        ("a", "abc", Some(0), "bcbc"),
+    ] {
+        let settings = Settings { panic_threshold: threshold, ..settings(Config::RoundRobin) };
+        let upstream = upstream_with("a b c", settings, None, now);
+        down(&upstream, dead);
+        for endpoint in upstream.endpoints().iter().filter(|endpoint| draining.contains(endpoint.id.as_str())) {
+            endpoint.state.drain(Some(now));
+        }
+        assert_eq!(order(&upstream, 4, now), expected, "{draining} drain, {dead} down, {threshold:?}");
+    }
+}
+
+#[test]
+fn who_is_full_keeps_a_draining_endpoint_out() {
+    let (upstream, now) = upstream("a b/1");
+    upstream.endpoints()[0].state.drain(None);
+    let _held = upstream.lease(&ask(&NOBODY), now, 0).unwrap();
+    assert_eq!(upstream.lease(&ask(&NOBODY), now, 0).unwrap_err(), Refusal::Full);
+}
+
+#[test]
+fn how_an_endpoint_stands_says_why_it_is_not_taken_again() {
+    let (upstream, now) = upstream("a/1 b name:c d*0");
+    let standing = |id: &str, tried: &Tried| upstream.standing(&EndpointId::new(id), tried, now);
+    let nobody = Tried::default();
+    assert_eq!(standing("a", &nobody), Standing::Fit);
+    assert_eq!(standing("d", &nobody), Standing::Fit, "no weight: nobody new");
+    assert_eq!(standing("name:c", &nobody), Standing::Down, "no address");
+    assert_eq!(standing("gone", &nobody), Standing::Gone);
+    let had = EndpointId::new("a");
+    let lease = upstream.lease(&Ask { preferred: Some(&had), ..ask(&nobody) }, now, 0).unwrap();
+    assert_eq!(standing("a", &nobody), Standing::Full);
+    let mut tried = Tried::default();
+    tried.insert(&lease);
+    drop(lease);
+    assert_eq!(standing("a", &tried), Standing::Down, "it failed this request");
+    outcomes(&upstream, 0, RESET, 5, now);
+    assert_eq!(standing("a", &nobody), Standing::Down, "set aside");
+    down(&upstream, "b");
+    assert_eq!(standing("b", &nobody), Standing::Fit, "all are used");
+}
+
+/// A health check that is wrong for everybody must not move every session at each request.
+#[test]
+fn when_all_are_used_each_session_keeps_its_endpoint() {
+    let (upstream, now) = upstream("a b c");
+    down(&upstream, "abc");
+    let tried = Tried::default();
+    let had = EndpointId::new("b");
+    for random in 0..20 {
+        let lease = upstream.lease(&Ask { preferred: Some(&had), ..ask(&tried) }, now, random).unwrap();
+        assert_eq!(lease.endpoint().id, had);
+    }
+    assert_eq!(upstream.standing(&had, &tried, now), Standing::Fit);
 }
