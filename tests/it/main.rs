@@ -25,6 +25,7 @@ mod reload;
 mod routing;
 mod session;
 mod session_store;
+mod sessions_load;
 mod sticky;
 mod strategies;
 mod streaming;
