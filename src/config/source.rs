@@ -88,11 +88,48 @@ impl Sources {
         lines.get(line.checked_sub(1)?).map(String::as_str)
     }
 
+    /// The line as it may be shown: without secrets, those of a list that begins on a line above included.
+    fn masked(&self, file: FileId, line: usize) -> Option<String> {
+        let text = self.line(file, line)?;
+        match self.continues_a_secret(file, line, text) {
+            true => Some(text.chars().map(|c| if " -\"'[]{},".contains(c) { c } else { '*' }).collect()),
+            false => Some(mask(text)),
+        }
+    }
+
+    /// Whether it is no key itself, and goes on with the value of a secret's key on a line above.
+    fn continues_a_secret(&self, file: FileId, line: usize, text: &str) -> bool {
+        let indent = |text: &str| text.chars().take_while(|c| c.is_whitespace()).count();
+        // The items of a list may stand as deep as its key.
+        let listed = |text: &str| text.trim_start().starts_with('-');
+        if begins_with_key(text.trim_start()) {
+            return false;
+        }
+        let (mut depth, mut item) = (indent(text), listed(text));
+        for above in (1..line).rev() {
+            let Some(text) = self.line(file, above).filter(|text| !text.trim().is_empty()) else { continue };
+            let holds = indent(text) < depth || (item && indent(text) == depth && !listed(text));
+            // What stands below a key without a value is meant for it, however deep.
+            let open = above + 1 == line && text.trim_end().ends_with([':', '[', ',', '|', '>']);
+            if (holds || open) && secret_value(text).is_some() {
+                return true;
+            }
+            if holds && begins_with_key(text.trim_start().trim_start_matches("- ")) {
+                return false;
+            }
+            if holds {
+                (depth, item) = (indent(text), listed(text));
+            }
+        }
+        false
+    }
+
     pub(super) fn render(&self, fault: Fault) -> LocatedProblem {
         let Fault { span, severity, message, hint, also } = fault;
         let line = self.line(span.file, span.line).unwrap_or_default();
-        let message = censor(&message, line);
-        let hint = hint.map(|hint| censor(&hint, line));
+        let masked = self.masked(span.file, span.line).unwrap_or_default();
+        let message = censor(&message, line, &masked);
+        let hint = hint.map(|hint| censor(&hint, line, &masked));
         let mut excerpts: Vec<_> = self.excerpt(span, None).into_iter().collect();
         if let Some((words, span)) = also {
             let title = format!("{words} {}:{}:{}", self.name(span.file), span.line, span.col + 1);
@@ -111,7 +148,7 @@ impl Sources {
     }
 
     fn excerpt(&self, span: Span, title: Option<String>) -> Option<Excerpt> {
-        let line = mask(self.line(span.file, span.line)?);
+        let line = self.masked(span.file, span.line)?;
         // A window around the place, so that a line of any length fits a terminal.
         const WIDTH: usize = 120;
         let from = if span.col > WIDTH - 20 { span.col - 40 } else { 0 };
@@ -123,11 +160,69 @@ impl Sources {
     }
 }
 
-/// The line with the values of keys that hold secrets starred out, character for character. `${NAME}` is no secret.
+/// `key: ..`, as every line of a map does.
+fn begins_with_key(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).unwrap_or(text.len());
+    let rest = text.get(end..).unwrap_or_default();
+    end > 0 && !text.starts_with('-') && (rest.trim_end() == ":" || rest.starts_with(": "))
+}
+
+/// Words in the keys of secrets, and whole keys that others have for them.
+const SECRET: [&str; 6] = ["token", "secret", "password", "passwd", "requirepass", "credential"];
+const FOREIGN: [&str; 5] = ["auth", "pass", "keys", "signing_key", "hmac_key"];
+
+/// The line with the values of keys that hold secrets starred out, and so what stands before the `@` of a URL, character
+/// for character. `${NAME}` is no secret, and a default is one.
 fn mask(line: &str) -> String {
-    const SECRET: [&str; 5] = ["token", "secret", "password", "passwd", "credential"];
+    let mut hidden = vec![false; line.len()];
+    let mut hide = |from: usize, to: usize| {
+        let mut at = from;
+        while at < to {
+            let rest = line.get(at..to).unwrap_or_default();
+            let shown = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')).map(|(name, _)| name);
+            match shown {
+                // The braces, too.
+                Some(name) => at += 2 + name.find(":-").map_or(name.len() + 1, |default| default + 2),
+                None => {
+                    let len = rest.chars().next().map_or(1, char::len_utf8);
+                    hidden.iter_mut().skip(at).take(len).for_each(|hidden| *hidden = true);
+                    at += len;
+                }
+            }
+        }
+    };
+    if let Some(start) = secret_value(line) {
+        hide(start, line.len());
+    }
+    // A password may hold anything, an `@` too: the last one of the line ends the last of them.
+    for scheme in ["://", "redis:", "rediss:"] {
+        for (at, _) in line.match_indices(scheme) {
+            let start = at + scheme.len();
+            let rest = line.get(start..).unwrap_or_default();
+            // The `@` was forgotten: `redis://:PASSWORD`.
+            let password = rest.starts_with(':').then(|| rest.find([' ', ',', '"', '\'', '}', ']']));
+            let end = rest.rfind('@').or(password.map(|end| end.unwrap_or(rest.len())));
+            hide(start, start + end.unwrap_or(0));
+        }
+    }
+    let star = |(at, c): (usize, char)| match hidden.get(at) {
+        Some(true) if !" \"'[]{},".contains(c) => '*',
+        _ => c,
+    };
+    line.char_indices().map(star).collect()
+}
+
+/// Where on a line the value of a secret's key begins.
+fn secret_value(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
-    let mut masked: Vec<char> = line.chars().collect();
+    let mut found = None;
+    for (at, word) in FOREIGN.iter().flat_map(|word| lower.match_indices(word)) {
+        let begins = lower.get(..at).is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+        let after = lower.get(at + word.len()..).unwrap_or_default().trim_start_matches(['"', '\'']);
+        if begins && after.starts_with(':') {
+            found = Some(lower.len() - after.len() + 1);
+        }
+    }
     for (at, word) in SECRET.iter().flat_map(|word| lower.match_indices(word)) {
         let after = lower.get(at..).unwrap_or_default();
         // Where the colon was forgotten, the first word of a line is still its key.
@@ -139,20 +234,24 @@ fn mask(line: &str) -> String {
             continue;
         }
         let value = line.get(end + 1..).unwrap_or_default();
-        if value.trim_start_matches([' ', '"', '\'', '[', '{']).starts_with("${") {
+        if is_reference(value) {
             continue;
         }
-        let start = line.get(..=end).unwrap_or_default().chars().count();
-        for c in masked.iter_mut().skip(start).filter(|c| !" \"'[]{},".contains(**c)) {
-            *c = '*';
-        }
+        found = Some(found.map_or(end + 1, |first: usize| first.min(end + 1)));
     }
-    masked.into_iter().collect()
+    found
 }
 
-/// `text` without what `mask` stars out of `line`.
-fn censor(text: &str, line: &str) -> String {
-    let masked = mask(line);
+/// Whether a value is `${NAME}` and nothing else: what follows on its line is another key's.
+fn is_reference(value: &str) -> bool {
+    let reference =
+        value.trim_start_matches([' ', '"', '\'']).strip_prefix("${").and_then(|value| value.split_once('}'));
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with([' ', ',', '}', '"', '\'']);
+    reference.is_some_and(|(name, rest)| !name.contains(":-") && ends(rest))
+}
+
+/// `text` without what is starred out of `line` in `masked`.
+fn censor(text: &str, line: &str, masked: &str) -> String {
     let hidden: String = line.chars().zip(masked.chars()).map(|(c, m)| if c == m { '\0' } else { c }).collect();
     // Shorter pieces would star out parts of ordinary words, and tell nothing.
     let pieces = hidden.split('\0').filter(|piece| piece.chars().count() > 2);

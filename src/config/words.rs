@@ -16,6 +16,11 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
         "Process" => "threads",
         "WeightedUpstream" => "name",
         "Upstream" => "endpoints",
+        "SessionRule" => "source",
+        "Sticky" => "cookie",
+        "RequireField" => "field",
+        "OtherwiseRedirect" => "redirect",
+        "Jwt" => "jwks",
         _ => return None,
     })
 }
@@ -23,7 +28,9 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
 /// How to be without what a map of settings is for.
 pub(super) fn without(context: &str) -> Option<&'static str> {
     Some(match context {
-        "HealthCheck" | "Queue" | "AccessLog" => "to be without it, leave the key out",
+        "HealthCheck" | "Queue" | "AccessLog" | "Sticky" | "SessionRule" | "RequireField" | "Jwt" => {
+            "to be without it, leave the key out"
+        }
         "Retry" | "RetryOverrides" => "to be without retries, write `{ attempts: 1 }`",
         "Keepalive" => "to keep no connections, write `{ idle: 0 }`",
         "Timeouts" | "TimeoutOverrides" => "only `request` can be without a limit: `{ request: none }`",
@@ -56,6 +63,16 @@ pub(super) fn object_name(definition: &str) -> Option<&'static str> {
         "Redirect" => "`redirect`",
         "Respond" => "`respond`",
         "ConsistentHash" => "`consistent_hash`",
+        "Cookies" => "`cookies`",
+        "SessionSource" => "a source of sessions",
+        "Jwt" => "`jwt`",
+        "StoreSettings" => "a store",
+        "Sentinel" => "`sentinel`",
+        "Sticky" => "`sticky`",
+        "StickyCookieSettings" => "`cookie`",
+        "SessionRule" => "`session`",
+        "RequireField" => "`require`",
+        "OtherwiseRedirect" => "`otherwise`",
         _ => return None,
     })
 }
@@ -70,6 +87,9 @@ pub(super) fn item_name(list: &str) -> String {
         "conditions" => "a condition".into(),
         "methods" => "a method".into(),
         "trusted_proxies" => "a trusted proxy".into(),
+        "secrets" => "a secret".into(),
+        "cluster" => "a server of a cluster".into(),
+        "addresses" => "a Sentinel".into(),
         _ => format!("an entry of `{list}`"),
     }
 }

@@ -6,6 +6,7 @@
 mod scalar;
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 use serde_json::Value as Schema;
@@ -13,14 +14,16 @@ use serde_yaml::{Mapping, Value};
 
 use self::scalar::integer;
 use super::foreign;
-use super::source::{Fault, Span};
+use super::source::{Fault, FileId, Span};
 use super::tree::{Data, Entry, Kind, Node, Scalar};
 use super::want::{List, Object, Want, listed};
 use super::words::{self, nearest, snake};
 
 /// Holds `node` to `schema`; the value to decode is whole only where there are no faults.
-pub(super) fn validate(node: &Node, schema: &Schema, faults: &mut Vec<Fault>) -> Value {
-    let mut validator = Validator { root: schema, faults, patterns: HashMap::new() };
+///
+/// `read` gives the place and the text of a file that a node names.
+pub(super) fn validate(node: &Node, schema: &Schema, read: ReadFile<'_>, faults: &mut Vec<Fault>) -> Value {
+    let mut validator = Validator { root: schema, faults, read, patterns: HashMap::new() };
     let place = Place {
         name: "the file".into(),
         key: String::new(),
@@ -32,9 +35,13 @@ pub(super) fn validate(node: &Node, schema: &Schema, faults: &mut Vec<Fault>) ->
     validator.object_root(node, &place)
 }
 
+/// Reads a file that the text of a source names: where it is, and what it holds, or why it can't be read.
+pub(super) type ReadFile<'a> = &'a mut dyn FnMut(FileId, &Path) -> (PathBuf, Result<String, String>);
+
 struct Validator<'a> {
     root: &'a Schema,
     faults: &'a mut Vec<Fault>,
+    read: ReadFile<'a>,
     /// The schema's patterns, each compiled once for the whole file.
     patterns: HashMap<&'a str, Option<Regex>>,
 }
@@ -221,6 +228,13 @@ impl<'a> Validator<'a> {
             self.fault(fault.hint("write the keys out"));
             return Meant::Anything;
         }
+        let context = object.definition.unwrap_or_default();
+        if let Some((ours, hint)) = foreign::foreign_key(context, key) {
+            self.fault(
+                Fault::error(entry.key_span, format!("unknown key `{}` {at} {what}", printable(key))).hint(hint),
+            );
+            return ours.and_then(known).map_or(Meant::Nothing, |(name, _)| Meant::InPlaceOf(name));
+        }
         if foreign::is_later(key) {
             let message = format!("`{key}` is not in this version of headgate");
             self.fault(Fault::error(entry.key_span, message).hint("leave it out"));
@@ -244,11 +258,6 @@ impl<'a> Validator<'a> {
         if let Some((name, schema)) = known(&snake(key)) {
             self.fault(fault.hint(format!("write `{name}`")));
             return Meant::Key(name, schema);
-        }
-        let context = object.definition.unwrap_or_default();
-        if let Some((ours, hint)) = foreign::foreign_key(context, key) {
-            self.fault(fault.hint(hint));
-            return ours.and_then(known).map_or(Meant::Nothing, |(name, _)| Meant::InPlaceOf(name));
         }
         let allowed = if names.is_empty() { "nothing".into() } else { listed(&names) };
         if let Some(name) = nearest(key, &names) {
@@ -352,6 +361,11 @@ fn example_of(missing: &[&str]) -> Option<String> {
         "listeners" => "as in `listeners: [{ address: 0.0.0.0:8080 }]`".into(),
         "endpoints" => "as in `endpoints: [127.0.0.1:3000]`".into(),
         "key" => "as in `key: client_ip`".into(),
+        "format" => "it is `plain` (the id itself), `express` (signed by express-session) or `jwt`".into(),
+        "source" => "as in `source: NAME`, an entry of `sessions`".into(),
+        "master" | "addresses" => "as in `sentinel: { master: NAME, addresses: [HOST:26379] }`".into(),
+        "field" => "as in `field: passport.user`".into(),
+        "redirect" => "as in `redirect: /login`".into(),
         _ => return None,
     })
 }

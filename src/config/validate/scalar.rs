@@ -1,5 +1,7 @@
 //! One scalar against what is wanted: numbers, words, texts with a grammar, and the sentence for each that isn't one.
 
+use std::path::Path;
+
 use serde_yaml::{Number, Value};
 
 use super::super::foreign;
@@ -92,7 +94,8 @@ impl<'a> Validator<'a> {
             && let Err(sentence) = text::check(name, written)
         {
             if !self.off(written, span, want, place) {
-                let hint = match (place.secret || scalar.written.is_some(), want.words.as_slice()) {
+                let hidden = scalar.written.is_some() && !text::is_secret(name);
+                let hint = match (hidden, want.words.as_slice()) {
                     (true, _) => format!("it is {}", want.describe()),
                     (false, []) => sentence,
                     (false, _) if sentence.starts_with("write") => sentence,
@@ -106,6 +109,9 @@ impl<'a> Validator<'a> {
                 self.fault(fault);
             }
             return value;
+        }
+        if text.name == Some("File") {
+            return self.file(scalar, span, place);
         }
         if scalar.written.is_none() && scalar.plain {
             let ambiguous = ["on", "off", "yes", "no", "y", "n"].contains(&written.to_ascii_lowercase().as_str());
@@ -148,6 +154,27 @@ impl<'a> Validator<'a> {
             self.fault(fault.hint("use straight ones: \" or '"));
         }
         value
+    }
+
+    /// A file that is named, as `File` is decoded: its place and what it holds.
+    fn file(&mut self, scalar: &Scalar, span: Span, place: &Place<'_>) -> Value {
+        let (path, text) = (self.read)(span.file, Path::new(&scalar.text));
+        match text {
+            Ok(text) => Value::Mapping(
+                [("path", path.to_string_lossy().into_owned()), ("text", text)]
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .into_iter()
+                    .collect(),
+            ),
+            Err(reason) => {
+                let mut fault = Fault::error(span, format!("{} can't be read: {reason}", place.name));
+                if scalar.written.is_none() && Path::new(&scalar.text).is_relative() {
+                    fault = fault.hint(format!("paths begin at the file that names them: `{}`", path.display()));
+                }
+                self.fault(fault);
+                Value::Null
+            }
+        }
     }
 
     /// A word for "nothing" where there is one of ours; true where that was said.
@@ -295,6 +322,10 @@ impl<'a> Validator<'a> {
         }
         let lower = text.to_ascii_lowercase();
         let definition = object.definition?;
+        // HAProxy's and nginx's `cookie SRV insert indirect`.
+        if let (Some(rest), "Sticky") = (text.strip_prefix("cookie "), definition) {
+            return Some(format!("write `{{ cookie: {} }}`", rest.split_whitespace().next().unwrap_or("srv")));
+        }
         if ["off", "none", "no", "false", "disabled"].contains(&lower.as_str()) && want.words.is_empty() {
             return words::without(definition).map(str::to_owned);
         }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 /// The order of the sections: what everybody writes first.
-const ORDER: [&str; 7] = ["listeners", "upstreams", "routes", "include", "process", "admin", "telemetry"];
+const ORDER: [&str; 10] =
+    ["listeners", "upstreams", "routes", "sessions", "stores", "cookies", "include", "process", "admin", "telemetry"];
 
 /// The sections of the file, then those of the plugins.
 pub(super) fn made(schema: &Value, plugins: &[(String, Value)]) -> String {
@@ -63,7 +64,11 @@ impl<'a> Reference<'a> {
         }
         let required: Vec<_> = object["required"].as_array().into_iter().flatten().collect();
         writeln!(self.text, "\n{} `{path}`\n\n{about}", "#".repeat(level)).unwrap();
-        for (word, said) in [("x-exactly-one", "Exactly one of"), ("x-at-most-one", "At most one of")] {
+        for (word, said) in [
+            ("x-exactly-one", "Exactly one of"),
+            ("x-at-most-one", "At most one of"),
+            ("x-at-least-one", "At least one of"),
+        ] {
             if let Some(keys) = object[word].as_array() {
                 let keys: Vec<_> = keys.iter().map(|key| format!("`{}`", plain(key))).collect();
                 writeln!(self.text, "{said} {} is written.", keys.join(", ")).unwrap();
@@ -197,6 +202,15 @@ fn text(name: &str) -> String {
         "HostHeader" => "`keep`, `endpoint`, or a host",
         "AccessLogFormat" => "`json`, `combined`, or a template",
         "HashKey" => "key",
+        "Store" => "`memory`, `redis://..`, `rediss://..`",
+        "StoreUse" => "`memory`, `redis://..`, `rediss://..`, a name in `stores`",
+        "RedisUrl" => "`redis://..`, `rediss://..`",
+        "SentinelAddress" => "`HOST:PORT` or URL",
+        "SessionKey" => "text with `{id}`",
+        "RevokedKey" => "text with `{jti}`",
+        "CacheTime" => "time, or `0s`",
+        "FieldPath" => "path of names (`passport.user`)",
+        "File" => "file",
         _ => panic!("say in reference.rs what a {name} looks like"),
     }
     .to_owned()
