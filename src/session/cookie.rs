@@ -18,15 +18,19 @@ fn find<'a>(mut line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
             Some(end) => (&line[..end], Some(&line[end + 1..])),
             None => (line, None),
         };
-        let pair = trim(pair);
-        // Only a name followed by the pair's first `=` is the name, or something in front of a space and a `=`.
-        if let Some(after) = pair.strip_prefix(name)
-            && let Some(value) = trim_start(after).strip_prefix(b"=")
-        {
-            return Some(unquoted(trim_start(value)));
+        if let Some(value) = value(pair, name) {
+            return Some(value);
         }
         line = rest?;
     }
+}
+
+/// The value of a pair, if it has that name.
+pub(super) fn value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let after = trim(pair).strip_prefix(name)?;
+    // A space may stand before the `=`, and only a space: else the name goes on.
+    let value = trim_start(after).strip_prefix(b"=")?;
+    Some(unquoted(trim_start(value)))
 }
 
 /// Space and tab, and nothing else that others call white.
@@ -75,4 +79,84 @@ fn try_decode(mut rest: &[u8]) -> Option<Vec<u8>> {
     }
     decoded.extend_from_slice(rest);
     Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[&[u8]]) -> HeaderMap {
+        lines.iter().map(|line| (COOKIE, HeaderValue::from_bytes(line).unwrap())).collect()
+    }
+
+    fn sid(line: &str) -> Option<String> {
+        let headers = headers(&[line.as_bytes()]);
+        read(&headers, "sid").map(|value| String::from_utf8(decode(value).into_owned()).unwrap())
+    }
+
+    /// Each was given to `cookie` 0.7.2, which express-session reads with.
+    #[test]
+    fn a_cookie_is_what_node_takes_for_it() {
+        for (line, expected) in [
+            ("sid=a", Some("a")),
+            ("sid=a; sid=b", Some("a")),
+            ("sid=; sid=b", Some("")),
+            ("sid; sid=b", Some("b")),
+            ("sid;=x; sid=b", Some("b")),
+            ("x=1;sid=a", Some("a")),
+            ("x=1;;; \t sid \t = \t a \t ;y=2", Some("a")),
+            ("x=sid=a", None),
+            ("xsid=a; sid2=b; sid x=c; SID=d", None),
+            ("sid=a=b==", Some("a=b==")),
+            ("sid=\"a\"", Some("a")),
+            ("sid=\"a b\" ", Some("a b")),
+            ("sid=\"a", Some("\"a")),
+            ("sid=a\"", Some("a\"")),
+            ("sid=\"", Some("")),
+            ("sid=\"\"", Some("")),
+            ("sid=\"\"a\"\"", Some("\"a\"")),
+            ("sid=\"a;b\"; sid=c", Some("\"a")),
+            ("sid=%41%2e%2F", Some("A./")),
+            ("sid=%C3%A9", Some("\u{e9}")),
+            ("sid=%41%", Some("%41%")),
+            ("sid=%41%4", Some("%41%4")),
+            ("sid=%41%zz", Some("%41%zz")),
+            ("sid=%41%+1", Some("%41%+1")),
+            ("sid=%41%C3", Some("%41%C3")),
+            ("sid=%41%ff", Some("%41%ff")),
+            ("sid=%2541", Some("%41")),
+            ("sid=a+b", Some("a+b")),
+            ("sid", None),
+            ("=", None),
+            ("", None),
+        ] {
+            assert_eq!(sid(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_lines_counts() {
+        assert_eq!(read(&headers(&[b"x=1", b"sid=a", b"sid=b"]), "sid"), Some(&b"a"[..]));
+        assert_eq!(read(&headers(&[b"sid=\xff\xfe"]), "sid"), Some(&b"\xff\xfe"[..]));
+        assert_eq!(read(&headers(&[]), "sid"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&line);
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                let _ = read(&HeaderMap::from_iter([(COOKIE, value)]), "sid");
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_is_decoded(text in "\\PC{0,40}") {
+            let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
+            prop_assert_eq!(decode(encoded.as_bytes()), text.as_bytes());
+        }
+    }
 }

@@ -6,10 +6,7 @@
 use std::fmt;
 
 use http::HeaderValue;
-use serde::{
-    Deserializer as _,
-    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Longer values don't go into a header: servers commonly take 8 KiB for all of a request's.
 const MAX_VALUE: usize = 1024;
@@ -42,8 +39,6 @@ type Sought<'p> = Vec<(usize, &'p [Box<str>])>;
 struct Members<'p, 'f> {
     sought: Sought<'p>,
     fields: &'f mut [Field],
-    /// Whether something else than an object is fine as well.
-    any: bool,
 }
 
 /// Reads a member's name: what is sought under it.
@@ -93,14 +88,9 @@ impl Fields {
     fn seek(json: &[u8], count: usize, sought: Sought<'_>) -> Option<Self> {
         let mut fields = vec![Field::Empty; count].into_boxed_slice();
         let mut json = serde_json::Deserializer::from_slice(json);
-        let members = Members { sought, fields: &mut fields, any: false };
+        let members = Members { sought, fields: &mut fields };
         json.deserialize_map(members).and_then(|()| json.end()).ok()?;
         Some(Self(fields))
-    }
-
-    /// A session of which nothing is known but that it lives.
-    pub(super) fn none(paths: &[FieldPath]) -> Self {
-        Self(vec![Field::Empty; paths.len()].into())
     }
 
     pub(super) fn holds(&self, field: FieldIndex) -> bool {
@@ -177,9 +167,9 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
             for (index, _) in &below {
                 fields[*index] = Field::Empty;
             }
-            members.next_value_seed(Members { sought: below, fields, any: true })?;
+            members.next_value_seed(Members { sought: below, fields })?;
         }
-        Members { sought, fields, any: true }.set(&Field::Held(None));
+        Members { sought, fields }.set(&Field::Held(None));
         Ok(())
     }
 

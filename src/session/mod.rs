@@ -7,10 +7,14 @@ mod cookie;
 mod express;
 mod fields;
 mod id;
+mod issue;
 mod jwks;
 mod jwt;
+mod lookup;
 mod place;
 mod source;
+#[cfg(test)]
+mod vectors;
 
 pub mod cache;
 pub mod store;
@@ -103,7 +107,7 @@ impl Session {
     pub(crate) fn of(id: &str) -> Arc<Self> {
         let key = Secret::new(b"test").hmac();
         let session_id = SessionId::new(id.as_bytes()).expect("an id");
-        Arc::new(Self { id: session_id, hash: ShortHash::of(&key, id), fields: Fields::none(&[]) })
+        Arc::new(Self { id: session_id, hash: ShortHash::of(&key, id), fields: Fields::default() })
     }
 
     /// Whether what is stored holds something at `field`: anything but null, false and the empty text.
@@ -114,5 +118,10 @@ impl Session {
     /// What is stored at `field`, for a header; none where it isn't there, or where a header can't carry it faithfully.
     pub fn value(&self, field: FieldIndex) -> Option<&HeaderValue> {
         self.fields.value(field)
+    }
+
+    /// Bytes of memory, with all that it points to.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.id.as_str().len() + self.fields.bytes()
     }
 }
