@@ -1,5 +1,7 @@
 //! What becomes of a pin, for everything that a request and its session can be.
 
+mod redis;
+
 use http::header::COOKIE;
 
 use super::*;
