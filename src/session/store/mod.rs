@@ -43,8 +43,9 @@ enum Kind {
 
 /// What a cache of a store's keys must hear.
 pub trait Invalidated: Send + Sync {
-    /// `key` was changed, touched, deleted or has expired. Called in order with the answers of the same connection: an
-    /// answer that was read before is older than the change. Must not block.
+    /// `key` was changed, touched, deleted or has expired. Called on the connection's own task, in order with its answers:
+    /// who asks after this gets what is there now, but an answer that is older may still be on its way to who asked for
+    /// it. Must not block.
     fn invalidated(&self, key: &[u8]);
     /// Changes may have been missed: nothing remembered can be trusted for being unchanged.
     fn lost(&self);

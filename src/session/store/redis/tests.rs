@@ -5,7 +5,10 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -396,6 +399,55 @@ async fn what_is_no_redis_is_down_and_harms_nobody() {
     }
 }
 
+/// Hands on every byte to `port`, after as many milliseconds as it is told.
+fn slow_way(to: u16, late: Arc<AtomicU64>) -> StoreConfig {
+    pretender(move |from_us| {
+        let server = std::net::TcpStream::connect(("127.0.0.1", to)).unwrap();
+        for (mut from, mut to) in [
+            (from_us.try_clone().unwrap(), server.try_clone().unwrap()),
+            (server.try_clone().unwrap(), from_us.try_clone().unwrap()),
+        ] {
+            let late = Arc::clone(&late);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = from.read(&mut bytes) {
+                    std::thread::sleep(Duration::from_millis(late.load(Relaxed)));
+                    if to.write_all(&bytes[..read]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_too_late_is_left_alone_but_kept() {
+    let server = RedisServer::start();
+    server.command(&["SET", "a", "1"]);
+    let late = Arc::new(AtomicU64::new(0));
+    let kept = Kept::up(slow_way(server.port(), Arc::clone(&late))).await;
+    let heard = Arc::new(Heard::default());
+    let cache: Arc<dyn Invalidated> = heard.clone();
+    kept.store.subscribe(Arc::downgrade(&cache));
+    kept.answers("a", Some("1")).await;
+    late.store(150, Relaxed);
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut late_ones = 0;
+    while Instant::now() < until {
+        late_ones += usize::from(kept.get("a").await == Err(StoreError::Timeout));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(late_ones, 3, "a probe that is answered too late lets nobody in");
+    assert_eq!(kept.store.health().state, StoreState::Failing);
+    server.command(&["SET", "a", "2"]);
+    eventually("heard of the change all the same", || heard.has("a")).await;
+    late.store(0, Relaxed);
+    kept.answers("a", Some("2")).await;
+    assert_eq!(kept.store.health().reconnects, 0);
+    assert!(!heard.has("(lost)"), "what was remembered stayed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_without_it_and_a_right_one_lets_in() {
     let server = RedisServer::start();
@@ -613,12 +665,16 @@ fn sentinel(master: u16) -> (RedisServer, tempfile::TempDir) {
 async fn a_master_that_is_demoted_is_left() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
     let (sentinel, _directory) = sentinel(old.port());
-    let config = redis(Servers::Sentinel {
-        master: "shop".into(),
-        sentinels: vec![sentinel.address()],
-        credentials: Credentials::default(),
-    });
-    let kept = Kept::up(StoreConfig::Redis(config)).await;
+    sentinel.command(&["ACL", "SETUSER", "asker", "on", ">s3ntinel", "+sentinel"]);
+    old.command(&["ACL", "SETUSER", "gate", "on", ">m4ster", "~*", "+@all"]);
+    let with = |credentials| {
+        let sentinels = vec![sentinel.address()];
+        let servers = Servers::Sentinel { master: "shop".into(), sentinels, credentials };
+        StoreConfig::Redis(RedisConfig { credentials: who("gate", "m4ster"), ..redis(servers) })
+    };
+    let stranger = Kept::new(with(who("asker", "wr0ng")));
+    let kept = Kept::up(with(who("asker", "s3ntinel"))).await;
+    eventually("refused", || stranger.last_error().contains("it refuses the user or the password")).await;
     // What a Sentinel does in the end, but for closing our connection.
     old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
     let key = BindingKey::new("node", "abc");
@@ -627,6 +683,7 @@ async fn a_master_that_is_demoted_is_left() {
         assert!(Instant::now() < until);
     }
     eventually("refused", || kept.last_error().contains("it is no master")).await;
+    new.command(&["ACL", "SETUSER", "gate", "on", ">m4ster", "~*", "+@all"]);
     sentinel.command(&["SENTINEL", "REMOVE", "shop"]);
     sentinel.command(&["SENTINEL", "MONITOR", "shop", "127.0.0.1", &new.port().to_string(), "1"]);
     kept.turns(StoreState::Up).await;
