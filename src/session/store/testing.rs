@@ -61,9 +61,17 @@ impl RedisServer {
         })
     }
 
-    /// Carries out one command on a connection of its own; what it answered, errors included. Arrays are lines.
+    /// Carries out one command on a connection of its own; what it answered, errors included. Arrays are lines. Tried
+    /// again where the connection breaks: a replica closes all of them when it becomes a master.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
-        command(self.port, arguments).unwrap()
+        let until = Instant::now() + Duration::from_secs(5);
+        loop {
+            match command(self.port, arguments) {
+                Ok(answer) => return answer,
+                Err(error) => assert!(Instant::now() < until, "{arguments:?}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Kills it.
