@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Ask, Gateway, Origin, eventually_some, list, upstream};
+use crate::harness::{Ask, Browser, Gateway, Origin, Redis, SECRET, eventually_some, list, upstream};
 
 /// The `number`th line of `access.log`, counted from 1, when it is there.
 pub(crate) fn line(gateway: &Gateway, number: usize) -> String {
@@ -33,6 +33,48 @@ fn a_json_line_says_what_was_asked_and_what_came_of_it() {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
     assert_eq!(line["status"], 200);
+}
+
+#[test]
+fn a_line_tells_how_the_session_stands_and_never_its_id() {
+    const ID: &str = "an-id-that-nobody-must-read";
+    let (origin, redis) = (Origin::start("a"), Redis::start());
+    let cookie = redis.plant(ID, "ann");
+    let gateway = Gateway::start(&format!(
+        "
+cookies: {{ secrets: ['{SECRET}'] }}
+sessions:
+  web: {{ cookie: connect.sid, format: express, secrets: ['{SECRET}'], store: '{}', when_store_down: deny }}
+upstreams:
+  node: {{ endpoints: [{}] }}
+routes:
+  - {{ upstream: node, sticky: {{ cookie: srv, session: web }}, session: {{ source: web, require: true }} }}
+telemetry: {{ access_log: {{ path: DIR/access.log, format: json }} }}
+",
+        redis.url(),
+        origin.address()
+    ));
+    let mut browser = Browser::new(gateway.address()).with(&cookie);
+    eventually_some("the store answers", || (browser.get("/").status == 200).then_some(()));
+    browser.get("/");
+    let mut stranger = Browser::new(gateway.address());
+    stranger.get("/");
+    stranger.set_cookie("connect.sid", &format!("s%3A{ID}.forged"));
+    stranger.get("/");
+
+    let text = eventually_some("the last line is written", || {
+        let text = fs::read_to_string(gateway.path("access.log")).ok()?;
+        text.contains("bad_signature").then_some(text)
+    });
+    assert!(!text.contains(ID), "{text}");
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["session"] != "error").collect();
+    let told = |key: &str| lines.iter().map(|line| line[key].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>();
+    assert_eq!(told("session"), ["live", "cached", "absent", "bad_signature"]);
+    assert_eq!(told("sticky"), ["new", "kept", "-", "-"]);
+    let hashes = told("session_hash");
+    assert!(hashes[0].len() == 8 && hashes[0].chars().all(|digit| digit.is_ascii_hexdigit()), "{hashes:?}");
+    assert_eq!((&hashes[1], &hashes[2], &hashes[3]), (&hashes[0], &"-".to_owned(), &"-".to_owned()));
 }
 
 #[test]

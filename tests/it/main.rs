@@ -10,6 +10,7 @@
 mod access_log;
 mod architecture;
 mod check;
+mod cookie_key;
 mod docs;
 mod express_session;
 mod failover;
@@ -26,6 +27,7 @@ mod routing;
 mod session;
 mod session_store;
 mod sessions_load;
+mod status;
 mod sticky;
 mod strategies;
 mod streaming;

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ask, Client, Gateway, Load, Origin, Port, SOON, ended, eventually, root, within};
+use crate::harness::{Ask, Client, Gateway, Load, Origin, Port, Redis, SECRET, SOON, ended, eventually, root, within};
 
 /// The last query to answer needs several scrapes and evaluations after the slowest traffic.
 const LONG: Duration = Duration::from_secs(60);
@@ -50,16 +50,23 @@ fn every_query_of_the_dashboard_and_the_rules_is_answered() {
     let [a, b, slow] = [0, 1, 2].map(|index: usize| origins[index].address());
     origins.iter().for_each(|origin| origin.delay(Duration::from_millis(20)));
     origins[1].status(503);
+    let redis = Redis::start();
+    let cookie = redis.plant("ann", "ann");
+    let store = redis.url();
     let held = Port::reserve();
     let gone = held.address();
     let gateway = Gateway::start(&format!(
         "
+cookies: {{ secrets: ['{SECRET}'] }}
+stores: {{ web: '{store}' }}
+sessions:
+  web: {{ cookie: connect.sid, format: express, secrets: ['{SECRET}'], store: web, cache: 100ms, when_store_down: allow }}
 upstreams:
   node: {{ endpoints: [{a}, {b}], health_check: {{ http: /healthz, interval: 200ms }}, outlier: off }}
   narrow: {{ endpoints: [{{ address: '{slow}', max_connections: 1 }}], queue: {{ size: 10, timeout: 10s }} }}
   gone: {{ endpoints: [{gone}], health_check: {{ tcp: true, interval: 200ms, fall: 1 }} }}
 routes:
-  - {{ name: shop, path_prefix: /shop, upstream: node, plugins: [request_id] }}
+  - {{ name: shop, path_prefix: /shop, upstream: node, sticky: {{ cookie: srv, session: web }}, plugins: [request_id] }}
   - {{ name: narrow, path_prefix: /narrow, upstream: narrow }}
   - {{ name: gone, path_prefix: /gone, upstream: gone }}
   - {{ name: pong, path: /pong, respond: {{ status: 200, body: pong }} }}
@@ -70,7 +77,9 @@ routes:
     eventually("the gateway is scraped", || prometheus.finite(r#"up{job="headgate"} == 1"#).is_ok());
 
     let loads = [("/shop", 2), ("/narrow", 3)];
-    let loads = loads.map(|(path, connections)| Load::start(gateway.address(), connections, &Ask::get(path)));
+    let loads = loads.map(|(path, connections)| {
+        Load::start(gateway.address(), connections, &Ask::get(path).header("cookie", &cookie))
+    });
     let mut others = gateway.client();
     let mut queries: Vec<Query> = dashboard_queries().into_iter().chain(rule_queries()).collect();
     let mut unanswered = Vec::new();
