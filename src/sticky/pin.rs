@@ -43,11 +43,14 @@ pub(super) struct Pin {
     pub(super) kind: Kind,
 }
 
+/// A pin as a client sees it.
+type Text = [u8; LENGTH];
+
 /// The pins of all endpoints of a route.
 pub(super) struct Pins {
-    known: HashMap<[u8; LENGTH], Pin>,
-    /// By target and endpoint: without a session, with one.
-    made: Box<[Box<[[[u8; LENGTH]; 2]]>]>,
+    known: HashMap<Text, Pin>,
+    /// By target, endpoint and kind.
+    made: Box<[Vec<[Text; 2]>]>,
 }
 
 // === impl CookieKeys ===
@@ -78,8 +81,7 @@ impl Pins {
     pub(super) fn new(keys: &CookieKeys, targets: &[(Arc<str>, Vec<EndpointId>)]) -> Self {
         let mut known = HashMap::new();
         // From the oldest key to the first, so that the text that is left is the one to be given out.
-        let mut made: Box<[Box<[_]>]> =
-            targets.iter().map(|(_, endpoints)| vec![[[0; LENGTH]; 2]; endpoints.len()].into()).collect();
+        let mut made: Box<[_]> = targets.iter().map(|(_, endpoints)| vec![[[0; LENGTH]; 2]; endpoints.len()]).collect();
         for key in keys.0.iter().rev() {
             for (target, (upstream, endpoints)) in targets.iter().enumerate() {
                 for (endpoint, id) in endpoints.iter().enumerate() {
@@ -99,7 +101,7 @@ impl Pins {
     ///
     /// Guesses can't be timed byte by byte: what is compared first is a hash with a random key.
     pub(super) fn read(&self, value: &[u8]) -> Option<Pin> {
-        let value: &[u8; LENGTH] = value.try_into().ok()?;
+        let value: &Text = value.try_into().ok()?;
         self.known.get(value).copied()
     }
 
@@ -111,7 +113,7 @@ impl Pins {
     }
 }
 
-fn text(key: &hmac::Key, upstream: &str, endpoint: &EndpointId, kind: Kind) -> [u8; LENGTH] {
+fn text(key: &hmac::Key, upstream: &str, endpoint: &EndpointId, kind: Kind) -> Text {
     let kind: &[u8] = match kind {
         Kind::WithoutSession => b"without",
         Kind::WithSession => b"with",
