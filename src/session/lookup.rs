@@ -25,7 +25,8 @@ pub(super) struct Lookup {
 
 /// What a key of the store says of a session.
 pub(super) enum Question {
-    /// It lives if there is a JSON object, with these fields.
+    /// It lives if there is a JSON object, with these fields. What express writes into it of its end (`cookie.expires`) says
+    /// when it was last saved, no more: a touch moves the key's end and leaves the value, and express believes the key.
     Object(Vec<FieldPath>),
     /// It lives if there is anything.
     Presence,

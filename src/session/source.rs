@@ -316,6 +316,7 @@ impl Source {
         if matches!(self.judge, Judge::Plain) {
             return self.plain(value);
         }
+        // Compared in no constant time, but only after the keyed hash of the whole value was equal.
         match self.verified.get(value) {
             Some(Verified::Id(id)) => return Carried::Id(Id::Shared(id)),
             Some(Verified::Token(_, Some(until))) if until <= at => return Carried::Over,

@@ -1,7 +1,8 @@
 use http::{
     HeaderValue,
-    header::{AUTHORIZATION, COOKIE, SET_COOKIE},
+    header::{AUTHORIZATION, COOKIE, HeaderName, SET_COOKIE},
 };
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
@@ -258,4 +259,22 @@ async fn garbage_in_redis_is_dead_and_counted() {
         assert_eq!(result(source, &cookie(X)).await, CheckResult::Live);
     })
     .await;
+}
+
+proptest! {
+    #[test]
+    fn no_request_panics_or_is_taken_for_signed(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let names = [COOKIE, AUTHORIZATION, HeaderName::from_static("x-session")];
+        let places = [Place::Cookie("s".into()), Place::Bearer, Place::Header(names[2].clone())];
+        let lines = [&b"s="[..], b"Bearer ", b""];
+        for ((name, place), line) in names.into_iter().zip(places).zip(lines) {
+            let Ok(value) = HeaderValue::from_bytes(&[line, &bytes].concat()) else { continue };
+            let headers = HeaderMap::from_iter([(name, value)]);
+            for format in [Format::Plain, express(), tokens().format] {
+                let is_signed = format != Format::Plain;
+                let found = source(SourceSettings { place: place.clone(), ..settings(format) }, None).find(&headers);
+                prop_assert!(!is_signed || matches!(found, Found::Absent | Found::Forged));
+            }
+        }
+    }
 }
