@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Inputs;
 use crate::config::names;
 use crate::config::{
-    At, File, Problem, RedisUrl, Secret, SentinelAddress, Severity, Store as Written, StoreSettings, StoreUse,
+    At, Problem, RedisUrl, Secret, SentinelAddress, Severity, Store as Written, StoreSettings, StoreUse,
 };
 use crate::session::store::{Address, Credentials, RedisConfig, Servers, Store, StoreConfig, Tls};
 
@@ -227,13 +227,12 @@ fn check(written: &Written, at: &At, problems: &mut Vec<Problem>) {
         let message = format!("`{key}` is in the URL, too");
         problems.push(Problem::error(at.key(key), message).hint("write user and password in one of the two places"));
     }
-    if let Some(File { text, .. }) = ca {
+    if ca.is_some() {
         let at = at.key("ca");
         if !servers.chain(sentinels).any(|url| url.tls) {
             problems.push(Problem::error(at, "`ca` has no effect without TLS").hint("TLS is `rediss://` in the URL"));
-        } else if !text.contains("-----BEGIN CERTIFICATE-----") {
-            let message = "this file holds no certificate (PEM): `-----BEGIN CERTIFICATE-----` is missing";
-            problems.push(Problem::error(at, message));
+        } else if let Err(reason) = compile(written).check() {
+            problems.push(Problem::error(at, format!("this file can't tell whom to trust: {reason}")));
         }
     }
 }

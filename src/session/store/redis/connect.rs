@@ -37,7 +37,7 @@ pub(super) fn check(config: &RedisConfig) -> Result<(), Reason> {
     if let Some(Tls { ca: Some(ca) }) = &config.tls
         && !ca.windows(CERTIFICATE.len()).any(|here| here == CERTIFICATE)
     {
-        return Err("there is no certificate in it".into());
+        return Err("there is no certificate (PEM) in it".into());
     }
     let at = Address { host: "localhost".into(), port: 6379 };
     client(&at, config.tls.as_ref(), settings(config, ProtocolVersion::RESP3))

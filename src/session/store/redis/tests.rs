@@ -609,7 +609,9 @@ async fn tls_wants_a_certificate_of_the_right_ca() {
         assert_eq!(kept.get("a").await, Err(StoreError::Down));
     }
     let no_certificate = by("right.key", "127.0.0.1");
-    assert_eq!(no_certificate.check(), Err("there is no certificate in it".to_owned()));
+    assert_eq!(no_certificate.check(), Err("there is no certificate (PEM) in it".to_owned()));
+    fs::write(file("broken.crt"), "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n").unwrap();
+    assert!(by("broken.crt", "127.0.0.1").check().is_err());
     drop(server);
 }
 
