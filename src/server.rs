@@ -109,9 +109,10 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     access_log.change(first.compiled.access_log.take()).map_err(system)?;
     let access_log = Arc::new(access_log);
 
-    let (orders, ordered) = watch::channel(first.compiled.orders.clone());
     let idle_connections = first.compiled.idle_connections;
     let serving = Serving::first(&first);
+    // Moved, not cloned: whoever holds orders holds their stores, and this function lives as long as the process.
+    let (orders, ordered) = watch::channel(first.compiled.orders);
     let current = Arc::new(Current::new(first.compiled.snapshot));
     metrics.reload().started(1);
     let running = Running {
@@ -125,10 +126,11 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let (stop, stopping) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let open = Arc::new(OpenConnections::default());
-    let first_orders = ordered.borrow().clone();
+    let endpoints = Arc::clone(&ordered.borrow().endpoints);
     control.spawn(Supervisor::new().run(ordered, ending.clone()));
     // Else the first requests to an endpoint by a name would be answered with 503.
-    wait_for_names(&first_orders.endpoints, reload::LONGEST_LOOK_UP);
+    wait_for_names(&endpoints, reload::LONGEST_LOOK_UP);
+    drop(endpoints);
     control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
     control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
     let status =
