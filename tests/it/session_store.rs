@@ -328,14 +328,12 @@ fn sentinels_lead_to_the_new_master_under_load() {
 #[test]
 fn sentinels_lead_to_a_master_that_speaks_tls_only() {
     let (redis, port, ca) = Redis::tls();
-    let sentinel = redis.sentinel_by_tls(port);
+    let (_sentinel, sentinel_port) = redis.sentinel_by_tls(port);
     let origins = Origin::several(1);
     let cookie = redis.plant("alive", "alice");
-    let store = format!(
-        "{{ sentinel: {{ master: {}, addresses: ['{}'], tls: true }}, ca: ca.crt }}",
-        RedisSentinel::MASTER,
-        sentinel.address()
-    );
+    let address = format!("rediss://127.0.0.1:{sentinel_port}");
+    let store =
+        format!("{{ sentinel: {{ master: {}, addresses: ['{address}'] }}, ca: ca.crt }}", RedisSentinel::MASTER);
     let gateway = Setup::new(&text(&store, &origins, "deny", "60s")).file("ca.crt", &ca).start();
     connected(&gateway);
     assert_eq!(gateway.ask(&with(&cookie)).status, 200);

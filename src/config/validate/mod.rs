@@ -191,9 +191,7 @@ impl<'a> Validator<'a> {
         };
         for keys in [&object.exactly_one, &object.at_least_one] {
             if !keys.is_empty() && !present.iter().any(|key| keys.contains(key)) {
-                let mut fault = Fault::error(place.label, format!("{what} needs one of {}", listed(keys)));
-                fault.hint = object.definition.and_then(words::choice_of).map(str::to_owned);
-                self.fault(fault);
+                self.fault(Fault::error(place.label, format!("{what} needs one of {}", listed(keys))));
             }
         }
         for keys in [&object.exactly_one, &object.at_most_one] {

@@ -275,7 +275,7 @@ impl RedisSentinel {
             let directory = TempDir::new().unwrap();
             let text = format!(
                 "sentinel monitor {name} 127.0.0.1 {port} 2\nsentinel down-after-milliseconds {name} 700\n\
-                 sentinel failover-timeout {name} 1000\n"
+                 sentinel failover-timeout {name} 4000\n"
             );
             fs::write(directory.path().join("sentinel.conf"), text).unwrap();
             Redis::launch_sentinel(directory)
@@ -315,16 +315,16 @@ impl RedisSentinel {
 }
 
 impl Redis {
-    /// A Sentinel that watches the TLS port of a `Redis::tls`.
-    pub(crate) fn sentinel_by_tls(&self, tls_port: u16) -> Redis {
-        let directory = TempDir::new().unwrap();
+    /// A Sentinel that watches the TLS port of a `Redis::tls`, and the port at which it speaks TLS itself.
+    pub(crate) fn sentinel_by_tls(&self, tls_port: u16) -> (Redis, u16) {
+        let (directory, port) = (TempDir::new().unwrap(), Port::reserve().address().port());
         let (name, files) = (RedisSentinel::MASTER, self.directory.path().display());
         let text = format!(
-            "tls-replication yes\ntls-ca-cert-file {files}/ca.crt\ntls-cert-file {files}/redis.crt\n\
+            "tls-port {port}\ntls-auth-clients no\ntls-replication yes\ntls-ca-cert-file {files}/ca.crt\ntls-cert-file {files}/redis.crt\n\
              tls-key-file {files}/redis.key\nsentinel monitor {name} 127.0.0.1 {tls_port} 1\n"
         );
         fs::write(directory.path().join("sentinel.conf"), text).unwrap();
-        Redis::launch_sentinel(directory)
+        (Redis::launch_sentinel(directory), port)
     }
 
     fn launch_sentinel(directory: TempDir) -> Redis {
