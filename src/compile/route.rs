@@ -4,19 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use headgate_plugins::Chain;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::session::Sessions;
 use super::upstream::{Drafts, Use};
-use super::{Inputs, listener, sticky};
+use super::{Inputs, listener, session, sticky};
 use crate::config::names;
 use crate::config::{self, At, Condition, Problem, RetryMethods, Route as Written, TimeoutOverrides};
 use crate::endpoint::EndpointId;
 use crate::route::{
     Action, KeySource, Redirect, Respond, RetryPolicy, Route, RouteName, SessionRule, Target, Timeouts,
 };
-use crate::router::{HostPattern, Match, PathPattern, PatternError, Router};
+use crate::router::{HostPattern, Match, PathPattern, PatternError, RequestHead, Router};
 use crate::sticky::{CookieKeys, Sticky, StickySettings};
 use crate::strategy::{self, HashKey};
 use crate::upstream::{Budget, Upstream};
@@ -93,6 +93,8 @@ pub(super) fn assemble(
     problems: &mut Vec<Problem>,
 ) -> (Router<Arc<Route>>, Vec<Arc<Route>>) {
     let mut places = Vec::with_capacity(drafts.len());
+    // By which each route can be reached.
+    let mut doors = Vec::with_capacity(drafts.len());
     let mut entries = Vec::with_capacity(drafts.len());
     for (place, draft) in drafts.into_iter().enumerate() {
         let Some(Draft { name, matched, action, chain, session, sticky }) = draft else { continue };
@@ -107,11 +109,27 @@ pub(super) fn assemble(
         let metrics = inputs.metrics.route(name.as_str());
         let plugin_metrics = chain.names().map(|plugin| metrics.plugin(plugin)).collect();
         places.push(place);
+        let host = matched.hosts.first().map(|host| match host {
+            HostPattern::Exact(host) => host.to_string(),
+            HostPattern::Wildcard(suffix) => format!("any.{suffix}"),
+        });
+        doors.push((matched.listener, host.unwrap_or_default()));
         let sticky = sticky.map(|settings| Sticky::new(settings, endpoints(&action)));
         entries.push((matched, Arc::new(Route { name, action, chain, session, sticky, metrics, plugin_metrics })));
     }
     let routes: Vec<Arc<Route>> = entries.iter().map(|(_, route)| Arc::clone(route)).collect();
     let router = Router::new(entries);
+    for ((route, place), (listener, host)) in routes.iter().zip(&places).zip(&doors) {
+        let takes = |path: &str| {
+            let headers = HeaderMap::new();
+            let (listener, host) = (listener.unwrap_or(0), host.as_str());
+            let head = RequestHead { listener, host, path, query: None, method: &Method::GET, headers: &headers };
+            router.find(&head).is_some_and(|found| Arc::ptr_eq(found, route))
+        };
+        if let Some(rule) = &route.session {
+            problems.extend(session::circle(rule, takes, &At::root().key("routes").index(*place)));
+        }
+    }
     for shadowed in router.unreachable() {
         let (Some(&route), Some(&by)) = (places.get(shadowed.route), places.get(shadowed.by)) else { continue };
         let at = At::root().key("routes").index(route);

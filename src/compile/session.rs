@@ -13,7 +13,8 @@ use crate::config::{
     self, At, Config, Cookies, Jwt, KeyParts, Problem, Route as WrittenRoute, SessionFormat,
     SessionRule as WrittenRule, SessionSource, Severity, WhenStoreDown,
 };
-use crate::route::{Otherwise, Require, SessionRule};
+use crate::route::{Otherwise, Redirect, RedirectPart, Require, SessionRule};
+use crate::router::path::normalise;
 use crate::session::{FieldPath, Format, Jwks, JwtSettings, KeyTemplate, Place, Secret, Source, SourceSettings};
 use crate::sticky::Bindings;
 
@@ -438,8 +439,8 @@ fn check_format(written: &SessionSource, at: &At, problems: &mut Vec<Problem>) -
                 refuse("secrets", "the secrets of tokens stand in `jwt`", hint);
             }
             let Some(jwt) = &written.jwt else {
-                let hint = "who may sign: `jwt: { jwks: FILE }`, or `jwt: { secrets: [..] }`";
-                refuse("format", "`jwt` needs its settings, `jwt`", hint);
+                let hint = "write `jwt: { jwks: FILE }`, or `jwt: { secrets: [..] }`";
+                refuse("format", "it is not said who may sign tokens", hint);
                 return None;
             };
             check_jwt(jwt, &at.key("jwt"), problems).map(|keys| {
@@ -466,7 +467,7 @@ fn check_jwt(written: &Jwt, at: &At, problems: &mut Vec<Problem>) -> Option<Jwks
     match Jwks::parse(file.text.as_bytes()) {
         Ok(keys) => Some(keys),
         Err(message) => {
-            problems.push(Problem::error(at.key("jwks"), message));
+            problems.push(Problem::error(at.key("jwks"), format!("this file {message}")));
             None
         }
     }
@@ -492,6 +493,20 @@ fn otherwise(written: &WrittenRule, at: &At, problems: &mut Vec<Problem>) -> Opt
             route::redirect(to, StatusCode::SEE_OTHER, &at.key("redirect"), problems).map(Otherwise::Redirect)
         }
     }
+}
+
+/// Whether the page that requests without a session are sent to is the same route's, which `takes` knows.
+pub(super) fn circle(rule: &SessionRule, takes: impl FnOnce(&str) -> bool, route: &At) -> Option<Problem> {
+    let Otherwise::Redirect(Redirect { to, .. }) = &rule.require.as_ref()?.otherwise else { return None };
+    // Only where it is a path of this host that is the same for every request.
+    let [RedirectPart::Text(text), rest @ ..] = to.as_slice() else { return None };
+    let (path, whole) = text.split_once('?').map_or((text.as_str(), rest.is_empty()), |(path, _)| (path, true));
+    let path = normalise(path).ok().filter(|_| whole && path.starts_with('/'))?;
+    takes(&path).then(|| {
+        let message = format!("`{path}` is this route's, too: a request without a session would go round in circles");
+        let at = route.key("session").key("otherwise").key("redirect");
+        Problem::error(at, message).hint(format!("write a route for `{path}` that requires no session"))
+    })
 }
 
 /// A header that tells the application of the session.

@@ -921,6 +921,9 @@ pub(super) fn foreign_value(context: &str, word: &str) -> Option<&'static str> {
             "error" | "503" | "deny" | "stay" | "wait" | "hold" | "strict" => Some("write `fail`"),
             _ => None,
         },
+        "SameSite" => matches!(plain.as_str(), "off" | "no" | "false" | "disabled").then_some(
+            "`lax` is what browsers take for none; `none` sends the cookie with requests of other sites, too",
+        ),
         "LogFormat" => matches!(plain.as_str(), "plain" | "console" | "pretty" | "logfmt").then_some("write `text`"),
         _ => None,
     }

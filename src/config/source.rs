@@ -169,6 +169,7 @@ fn begins_with_key(text: &str) -> bool {
 
 /// Words in the keys of secrets, and whole keys that others have for them.
 const SECRET: [&str; 6] = ["token", "secret", "password", "passwd", "requirepass", "credential"];
+const KEYS: [&str; 4] = ["token", "secret", "secrets", "password"];
 const FOREIGN: [&str; 5] = ["auth", "pass", "keys", "signing_key", "hmac_key"];
 
 /// The line with the values of keys that hold secrets starred out, and so what stands before the `@` of a URL, character
@@ -194,16 +195,15 @@ fn mask(line: &str) -> String {
     if let Some(start) = secret_value(line) {
         hide(start, line.len());
     }
-    // A password may hold anything, an `@` too: the last one of the line ends the last of them.
-    for scheme in ["://", "redis:", "rediss:"] {
-        for (at, _) in line.match_indices(scheme) {
-            let start = at + scheme.len();
-            let rest = line.get(start..).unwrap_or_default();
-            // The `@` was forgotten: `redis://:PASSWORD`.
-            let password = rest.starts_with(':').then(|| rest.find([' ', ',', '"', '\'', '}', ']']));
-            let end = rest.rfind('@').or(password.map(|end| end.unwrap_or(rest.len())));
-            hide(start, start + end.unwrap_or(0));
+    for (at, scheme) in ["://", "redis:", "rediss:", "store:", "url:"].iter().flat_map(|word| line.match_indices(word))
+    {
+        let rest = line.get(at + scheme.len()..).unwrap_or_default();
+        let credentials = rest.trim_start_matches([':', '/', ' ', '"', '\'']);
+        if credentials.starts_with("redis") {
+            continue;
         }
+        let start = line.len() - credentials.len();
+        hide(start, start + credentials_end(rest, credentials));
     }
     let star = |(at, c): (usize, char)| match hidden.get(at) {
         Some(true) if !" \"'[]{},".contains(c) => '*',
@@ -212,15 +212,31 @@ fn mask(line: &str) -> String {
     line.char_indices().map(star).collect()
 }
 
+/// How much of what follows a URL's scheme is user and password. A password may hold anything, an `@` too: the last one
+/// of the line ends the last of them.
+fn credentials_end(rest: &str, credentials: &str) -> usize {
+    if let Some(end) = credentials.rfind('@') {
+        return end;
+    }
+    // The `@` was forgotten: `redis://:PASSWORD`, `redis://USER:PASSWORD:6379`.
+    let end = credentials.find([' ', ',', '"', '\'', '}', ']', '/', '#']).unwrap_or(credentials.len());
+    let word = credentials.get(..end).unwrap_or_default();
+    let has_password = rest.starts_with("//:") || rest.starts_with(':') || word.matches(':').count() > 1;
+    if has_password && !word.starts_with('[') { end } else { 0 }
+}
+
 /// Where on a line the value of a secret's key begins.
 fn secret_value(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
-    let mut found = None;
-    for (at, word) in FOREIGN.iter().flat_map(|word| lower.match_indices(word)) {
-        let begins = lower.get(..at).is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'));
-        let after = lower.get(at + word.len()..).unwrap_or_default().trim_start_matches(['"', '\'']);
-        if begins && after.starts_with(':') {
-            found = Some(lower.len() - after.len() + 1);
+    let mut found: Option<usize> = None;
+    // Whole keys, each before its colon; a slip of the pen is still a secret's.
+    for (colon, _) in lower.match_indices(':') {
+        let before = lower.get(..colon).unwrap_or_default().trim_end_matches(['"', '\'']);
+        let key = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        // `secure` is two slips away from `secret`.
+        let near = |word: &str| key.len() > 4 && strsim::damerau_levenshtein(key, word) <= 1;
+        if FOREIGN.contains(&key) || KEYS.iter().any(|word| near(word)) {
+            found = found.or(Some(colon + 1));
         }
     }
     for (at, word) in SECRET.iter().flat_map(|word| lower.match_indices(word)) {
@@ -250,12 +266,39 @@ fn is_reference(value: &str) -> bool {
     reference.is_some_and(|(name, rest)| !name.contains(":-") && ends(rest))
 }
 
-/// `text` without what is starred out of `line` in `masked`.
+/// `text` without what is starred out of `line` in `masked`: the secret itself, and other words as far as they are no keys
+/// that follow it on its line.
 fn censor(text: &str, line: &str, masked: &str) -> String {
     let hidden: String = line.chars().zip(masked.chars()).map(|(c, m)| if c == m { '\0' } else { c }).collect();
     // Shorter pieces would star out parts of ordinary words, and tell nothing.
-    let pieces = hidden.split('\0').filter(|piece| piece.chars().count() > 2);
-    pieces.fold(text.to_owned(), |text, piece| text.replace(piece, &"*".repeat(piece.chars().count())))
+    let pieces = hidden.split('\0').filter(|piece| piece.chars().count() > 2 && !["true", "false"].contains(piece));
+    let words = pieces.enumerate().filter(|(number, piece)| *number == 0 || !piece.ends_with(':'));
+    words.fold(text.to_owned(), |text, (_, piece)| star_word(&text, piece.trim_end_matches(':')))
+}
+
+/// `text` with `word` starred out, where it is quoted and no part of a longer one: sentences of ours may have the same words,
+/// and what comes from the file stands in quotes.
+fn star_word(text: &str, word: &str) -> String {
+    let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let quoted = |before: &str| {
+        // An apostrophe is no quote: that one has a space before it.
+        let single = before.rsplit_once(" '").is_some_and(|(_, after)| !after.contains('\''));
+        single || ['`', '"'].iter().any(|quote| before.matches(*quote).count() % 2 == 1)
+    };
+    let (first, last) = (word.chars().next(), word.chars().next_back());
+    let mut starred = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, _) in text.match_indices(word).filter(|_| !word.is_empty()) {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + word.len()..).unwrap_or_default());
+        let part =
+            (letter(before.chars().next_back()) && letter(first)) || (letter(after.chars().next()) && letter(last));
+        if !part && (quoted(before) || word.contains('`')) {
+            starred.push_str(text.get(from..at).unwrap_or_default());
+            starred.extend(std::iter::repeat_n('*', word.chars().count()));
+            from = at + word.len();
+        }
+    }
+    starred + text.get(from..).unwrap_or_default()
 }
 
 // === impl FileId ===

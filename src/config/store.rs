@@ -273,14 +273,18 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), String>
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or(rest)) })
         }
         Some(_) => return Err("what stands in brackets is an IPv6 address, as in `redis://[::1]:6379`".into()),
+        None if text.starts_with('[') => return Err("an IPv6 address ends with `]`, as in `redis://[::1]:6379`".into()),
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() || text.starts_with("::") => {
+            return Err("an IPv6 address stands in brackets, as in `redis://[::1]:6379`".into());
+        }
+        None if text.matches(':').count() > 1 || (text.starts_with(':') && text.parse::<u16>().is_err()) => {
+            return Err("an `@` stands between a password and the host: `redis://USER:PASSWORD@HOST`".into());
+        }
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
     let port = match port.map(str::parse) {
         None => default_port,
         Some(Ok(port)) if port > 0 => port,
-        Some(_) if text.matches(':').count() > 1 && !text.starts_with('[') => {
-            return Err("an IPv6 address stands in brackets, as in `redis://[::1]:6379`".into());
-        }
         Some(_) => return Err("a port is a number from 1 to 65535".into()),
     };
     let named = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);

@@ -75,8 +75,8 @@ impl Place {
         let mut depth = 0_usize;
         for (col, c) in self.chars.iter().enumerate().skip(from) {
             match c {
-                '{' => depth += 1,
-                '}' if depth > 0 => depth -= 1,
+                '{' | '[' => depth += 1,
+                '}' | ']' if depth > 0 => depth -= 1,
                 ' ' | '\t' | ',' | ']' | '}' if depth == 0 => return col,
                 _ => {}
             }
@@ -180,6 +180,17 @@ fn brace_or_bracket(at: &Place) -> Option<Trap> {
             from -= 1;
         }
         return Some(at.quote(from, at.word_end(from), "inside `{}` and `[]` a `{` begins a map"));
+    }
+    // `sess:{id}`, `redis://[::1]`.
+    let next = at.at(at.col + 1).filter(|_| here == ':');
+    let brace = next
+        .filter(|next| "[{".contains(*next))
+        .or(Some(here).filter(|_| "[{".contains(here) && !" ,[{".contains(before)));
+    if let Some(brace) = brace {
+        let from =
+            (0..at.col).rev().find(|col| at.at(*col).is_none_or(|c| " \t,[{".contains(c))).map_or(0, |col| col + 1);
+        let what = if brace == '{' { "a map" } else { "a list" };
+        return Some(at.quote(from, at.word_end(from), &format!("inside `{{}}` and `[]` a `{brace}` begins {what}")));
     }
     let (open, what) = match before {
         ']' => ('[', "to YAML a leading `[` begins a list"),

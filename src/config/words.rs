@@ -25,6 +25,19 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
     })
 }
 
+/// What the keys are for of which a map needs one.
+pub(super) fn choice_of(context: &str) -> Option<&'static str> {
+    Some(match context {
+        "Sticky" => "by a cookie of ours, `{ cookie: srv }`, or by the session's store, `{ session: NAME }`",
+        "SessionRule" => {
+            "who is let in, `require: true`, or what the application is told, `forward: { x-user: user.id }`"
+        }
+        "SessionSource" => "where a request says its session's id, as in `cookie: connect.sid`",
+        "Jwt" => "who may sign: the keys of a file, `jwks: FILE`, or whoever has one of the `secrets`",
+        _ => return None,
+    })
+}
+
 /// How to be without what a map of settings is for.
 pub(super) fn without(context: &str) -> Option<&'static str> {
     Some(match context {

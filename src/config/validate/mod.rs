@@ -191,7 +191,9 @@ impl<'a> Validator<'a> {
         };
         for keys in [&object.exactly_one, &object.at_least_one] {
             if !keys.is_empty() && !present.iter().any(|key| keys.contains(key)) {
-                self.fault(Fault::error(place.label, format!("{what} needs one of {}", listed(keys))));
+                let mut fault = Fault::error(place.label, format!("{what} needs one of {}", listed(keys)));
+                fault.hint = object.definition.and_then(words::choice_of).map(str::to_owned);
+                self.fault(fault);
             }
         }
         for keys in [&object.exactly_one, &object.at_most_one] {

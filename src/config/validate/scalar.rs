@@ -41,8 +41,12 @@ impl<'a> Validator<'a> {
                     let near = if number < integers.min { "too small" } else { "out of range" };
                     let also =
                         if want.words.is_empty() { String::new() } else { format!(", or {}", listed(&want.words)) };
-                    let hint = if integers.only.is_some() { "it is ".into() } else { format!("{near}: ") };
-                    self.fault(Fault::error(span, message).hint(format!("{hint}{}{also}", integers.describe())));
+                    let hint = match want.map {
+                        Some(_) => format!("it is {}", want.describe()),
+                        None if integers.only.is_some() => format!("it is {}{also}", integers.describe()),
+                        None => format!("{near}: {}{also}", integers.describe()),
+                    };
+                    self.fault(Fault::error(span, message).hint(hint));
                     return Value::Null;
                 }
             }
@@ -182,7 +186,9 @@ impl<'a> Validator<'a> {
         const NOTHING: [&str; 12] =
             ["0", "0s", "0ms", "none", "off", "no", "false", "never", "disabled", "unlimited", "infinite", "infinity"];
         let ours = want.words.iter().find(|word| ["none", "off"].contains(word));
-        match ours.filter(|_| NOTHING.contains(&written.to_ascii_lowercase().as_str())) {
+        match ours
+            .filter(|_| place.context != Some("SameSite") && NOTHING.contains(&written.to_ascii_lowercase().as_str()))
+        {
             Some(word) => {
                 let fault = Fault::error(span, format!("{} can't be `{written}`", place.name));
                 self.fault(fault.hint(format!("to be without it, write `{word}`")));
@@ -257,6 +263,11 @@ impl<'a> Validator<'a> {
         let mut hint = format!("it is {}", want.describe());
         let message = format!("{} can't be {found}", place.name);
         match (&node.data, want) {
+            (Data::Scalar(scalar), Want { integer: Some(_), .. })
+                if self.number_in_quotes(scalar, span, want, place) =>
+            {
+                return Value::Null;
+            }
             (Data::Scalar(scalar), Want { list: Some(_), .. }) if scalar.text.starts_with('-') && scalar.plain => {
                 hint = "a list item needs a space after its `-`".into();
             }
@@ -330,7 +341,7 @@ impl<'a> Validator<'a> {
             return words::without(definition).map(str::to_owned);
         }
         if ["on", "yes", "true", "default", "auto", "enabled"].contains(&lower.as_str()) {
-            return match object.required.is_empty() && object.exactly_one.is_empty() {
+            return match object.required.is_empty() && object.exactly_one.is_empty() && object.at_least_one.is_empty() {
                 true => Some("write `{}` for its defaults, or leave the key out where it is on anyway".into()),
                 false => Some(format!("write `{{ {}: .. }}`", words::main_key(definition)?)),
             };
