@@ -42,7 +42,7 @@ fn the_schema_refuses_what_the_check_refuses() {
         r#"{"listeners": [], "rutes": []}"#,
         r#"{"listeners": [{"address": "127.0.0.1:0", "limits": {"header_timeout": "10"}}]}"#,
         r#"{"listeners": [{"address": "127.0.0.1:0"}], "upstreams": {"a": {"endpoints": ["h:1"], "strategy": "leastconn"}}}"#,
-        r#"{"listeners": [{"address": "127.0.0.1:0"}], "sessions": {}}"#,
+        r#"{"listeners": [{"address": "127.0.0.1:0"}], "acme": {}}"#,
     ] {
         assert!(!validator.is_valid(&serde_json::from_str(wrong).unwrap()), "{wrong}");
         let output = Setup::new(wrong).command(&["check"]);
@@ -107,7 +107,7 @@ fn a_route_that_can_never_match_is_a_warning() {
 
 #[test]
 fn a_later_versions_key_is_answered_as_such() {
-    for key in ["sessions: {}", "stores: {}", "cookies: {}"] {
+    for key in ["certificates: {}", "acme: {}", "tls: {}"] {
         let output = Setup::new(&format!("{key}\nroutes: []\n")).command(&["check"]);
         let said = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, Some(2), "{said}");
