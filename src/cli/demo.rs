@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, SET_COOKIE};
 use axum::routing::{any, get};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
@@ -57,6 +58,9 @@ fn loopback(work: &Work) -> Option<SocketAddr> {
 
 /// `/slow` waits no longer than this, whatever the request asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The cookie of the demo's sessions.
+const SESSION: &str = "sid";
 
 /// Demo endpoints that serve until this is dropped.
 #[must_use = "the endpoints serve only while this is held"]
@@ -111,13 +115,16 @@ fn serve(runtime: &Runtime, listeners: Vec<TcpListener>, stopped: oneshot::Recei
     });
 }
 
-/// What an endpoint answers: its name at `/`, and below any other path also the request as it arrived.
+/// What an endpoint answers: its name at `/`, a session's begin and end at `/login` and `/logout`, and at any other path also
+/// the request as it arrived.
 fn pages(address: SocketAddr) -> Router {
     let name: Arc<str> = format!("demo endpoint {address}\n").into();
     Router::new()
         .route("/", any(async |State(name): State<Arc<str>>| name.to_string()))
         .route("/healthz", get(async || "ok\n"))
         .route("/slow", get(slow))
+        .route("/login", get(login))
+        .route("/logout", get(logout))
         .fallback(echo)
         .with_state(name)
 }
@@ -127,6 +134,17 @@ async fn slow(State(name): State<Arc<str>>, request: Request) -> String {
     let milliseconds = request.uri().query().and_then(|query| query.strip_prefix("ms=")?.parse().ok()).unwrap_or(1000);
     tokio::time::sleep(Duration::from_millis(milliseconds).min(LONGEST_WAIT)).await;
     name.to_string()
+}
+
+/// What an application says when a session begins. Nobody keeps this one but the client and a gateway with `store: memory`.
+async fn login(State(name): State<Arc<str>>) -> ([(HeaderName, String); 1], String) {
+    let cookie = format!("{SESSION}={:032x}; Path=/; HttpOnly; SameSite=Lax", fastrand::u128(..));
+    ([(SET_COOKIE, cookie)], format!("{name}a session begins\n"))
+}
+
+/// What an application says when it ends.
+async fn logout(State(name): State<Arc<str>>) -> ([(HeaderName, String); 1], String) {
+    ([(SET_COOKIE, format!("{SESSION}=; Path=/; Max-Age=0"))], format!("{name}the session is over\n"))
 }
 
 async fn echo(State(name): State<Arc<str>>, headers: HeaderMap, request: Request) -> String {
@@ -174,6 +192,9 @@ mod tests {
             assert!(fetch(address, "/").ends_with(&format!("\r\n\r\ndemo endpoint {address}\n")));
             assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 200"));
             assert!(fetch(address, "/slow?ms=1").contains(&address.to_string()));
+            let (begun, ended) = (fetch(address, "/login"), fetch(address, "/logout"));
+            assert!(begun.contains("\r\nset-cookie: sid=") && begun.ends_with("a session begins\n"), "{begun}");
+            assert!(ended.contains("\r\nset-cookie: sid=; Path=/; Max-Age=0\r\n"), "{ended}");
             let echoed = fetch(address, "/some/path?a=b");
             assert!(echoed.contains("GET /some/path?a=b\n") && echoed.contains("x-asked: yes\n"), "{echoed}");
         }

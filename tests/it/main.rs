@@ -12,6 +12,7 @@ mod architecture;
 mod check;
 mod cookie_key;
 mod docs;
+mod examples;
 mod express_session;
 mod failover;
 mod forwarding;
