@@ -169,6 +169,7 @@ fn compile(written: &Written) -> StoreConfig {
                 password: password.as_ref().map(|Secret(password)| password.as_str().into()),
             };
             let of_url = first.map(credentials).unwrap_or_default();
+            let tls = || Tls { ca: ca.as_ref().map(|ca| ca.text.as_bytes().into()) };
             let addresses = |urls: &[RedisUrl]| urls.iter().map(address).collect::<Vec<_>>();
             let servers = match (cluster, sentinel) {
                 (Some(urls), _) => Servers::Cluster(addresses(urls)),
@@ -176,6 +177,7 @@ fn compile(written: &Written) -> StoreConfig {
                     master: sentinel.master.as_str().into(),
                     sentinels: sentinels.map(address).collect(),
                     credentials: of_url.clone(),
+                    tls: first.is_some_and(|url| url.tls).then(tls),
                 },
                 (None, None) => match first {
                     Some(url) => one(url),
@@ -186,13 +188,20 @@ fn compile(written: &Written) -> StoreConfig {
                 servers,
                 credentials: if own == Credentials::default() && sentinel.is_none() { of_url } else { own },
                 db: sentinel.as_ref().map_or_else(|| first.map_or(0, |url| url.db), |sentinel| sentinel.db).into(),
-                tls: first
-                    .is_some_and(|url| url.tls)
-                    .then(|| Tls { ca: ca.as_ref().map(|ca| ca.text.as_bytes().into()) }),
+                tls: in_tls(settings).then(tls),
             }
         }
     };
     StoreConfig::Redis(config)
+}
+
+/// Whether those that hold the data are spoken to in TLS.
+fn in_tls(settings: &StoreSettings) -> bool {
+    let StoreSettings { url, cluster, sentinel, .. } = settings;
+    let sentinels = sentinel.iter().flat_map(|sentinel| &sentinel.addresses).map(|SentinelAddress(url)| url);
+    let first = url.iter().chain(cluster.iter().flatten()).chain(sentinels).next();
+    let master = sentinel.as_ref().and_then(|sentinel| sentinel.tls);
+    master.unwrap_or_else(|| first.is_some_and(|url| url.tls))
 }
 
 fn address(url: &RedisUrl) -> Address {
@@ -229,7 +238,7 @@ fn check(written: &Written, at: &At, problems: &mut Vec<Problem>) {
     }
     if ca.is_some() {
         let at = at.key("ca");
-        if !servers.chain(sentinels).any(|url| url.tls) {
+        if !in_tls(settings) && !servers.chain(sentinels).any(|url| url.tls) {
             problems.push(Problem::error(at, "`ca` has no effect without TLS").hint("TLS is `rediss://` in the URL"));
         } else if let Err(reason) = compile(written).check() {
             problems.push(Problem::error(at, format!("this file can't tell whom to trust: {reason}")));

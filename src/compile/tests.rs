@@ -155,10 +155,12 @@ fn each_form_of_a_store_is_compiled_to_its_servers() {
     assert_eq!(cluster.credentials.password.as_deref(), Some("x"));
     let sentinel =
         config("{ sentinel: { master: m, addresses: ['rediss://:s@a', 'rediss://:s@b:1'], db: 2 }, password: x }");
-    let Servers::Sentinel { master, sentinels, credentials } = &sentinel.servers else { panic!() };
+    let Servers::Sentinel { master, sentinels, credentials, tls } = &sentinel.servers else { panic!() };
     assert_eq!((&**master, sentinels[0].port, sentinels[1].port), ("m", 26379, 1));
     assert_eq!((credentials.password.as_deref(), sentinel.credentials.password.as_deref()), (Some("s"), Some("x")));
-    assert!(sentinel.db == 2 && sentinel.tls.is_some());
+    assert!(sentinel.db == 2 && sentinel.tls.is_some() && tls.is_some());
+    let mixed = config("{ sentinel: { master: m, addresses: [a], tls: true } }");
+    assert!(mixed.tls.is_some() && matches!(mixed.servers, Servers::Sentinel { tls: None, .. }));
 }
 
 /// One route to these endpoints that is sticky by a cookie.

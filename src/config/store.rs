@@ -54,7 +54,7 @@ pub struct StoreSettings {
     /// The password, as it is: only in a URL `@`, `/`, `#` and `%` are escaped. Absent: that of the URL, else none.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// A file of the certificates (PEM) to trust for `rediss://`. Absent: the public ones.
+    /// A file of the certificates (PEM) to trust for `rediss://` and `tls: true`. Absent: the public ones.
     #[serde(default)]
     pub ca: Option<File>,
 }
@@ -66,10 +66,13 @@ pub struct Sentinel {
     /// The name by which the Sentinels know the master, as in their `sentinel monitor NAME ..`.
     #[schemars(length(min = 1))]
     pub master: String,
-    /// The Sentinels: `HOST:PORT`, or a URL: `rediss://HOST:PORT` where they and the master are spoken to in TLS,
+    /// The Sentinels: `HOST:PORT`, or a URL: `rediss://HOST:PORT` where they are spoken to in TLS,
     /// `redis://:PASSWORD@HOST:PORT` where they ask for a password of their own.
     #[schemars(length(min = 1))]
     pub addresses: Vec<SentinelAddress>,
+    /// Whether the master is spoken to in TLS. Absent: as the Sentinels are.
+    #[serde(default)]
+    pub tls: Option<bool>,
     /// The number of the database on the master. Default: 0.
     #[serde(default)]
     pub db: u16,

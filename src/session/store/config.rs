@@ -20,7 +20,7 @@ pub struct RedisConfig {
     pub credentials: Credentials,
     /// The number of the database; a Cluster knows 0 only.
     pub db: u32,
-    /// With `rediss://`: the connection is encrypted and the server's certificate is verified. Sentinels likewise.
+    /// With `rediss://`: the connection is encrypted and the server's certificate is verified.
     pub tls: Option<Tls>,
 }
 
@@ -39,6 +39,8 @@ pub enum Servers {
         sentinels: Vec<Address>,
         /// Who we are to the Sentinels.
         credentials: Credentials,
+        /// Set: their connections are encrypted, whether or not the master's is.
+        tls: Option<Tls>,
     },
 }
 

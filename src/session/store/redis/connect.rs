@@ -50,11 +50,13 @@ pub(super) async fn connect(config: &RedisConfig, life: Arc<Life>, pushed: impl 
     match &config.servers {
         Servers::One(address) => server(config, address, life, pushed).await,
         Servers::Cluster(nodes) => cluster(config, nodes, life).await,
-        Servers::Sentinel { master, sentinels, credentials } => {
+        Servers::Sentinel { master, sentinels, credentials, tls } => {
+            let protocol = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2);
+            let settings = sign(protocol, credentials);
             let mut last = Reason::from("no Sentinel is configured");
             for sentinel in sentinels {
                 // A Sentinel that was away may still name the old master: then the next one is asked.
-                let found = match timeout(NAMING, named_by(config, sentinel, master, credentials)).await {
+                let found = match timeout(NAMING, named_by(sentinel, master, tls.as_ref(), settings.clone())).await {
                     Ok(found) => found.map_err(|error| reason(&error)),
                     Err(_) => Err("no answer".into()),
                 };
@@ -177,13 +179,12 @@ async fn join(
 
 /// The address of the master, as one Sentinel knows it.
 async fn named_by(
-    config: &RedisConfig,
     sentinel: &Address,
     master: &str,
-    credentials: &Credentials,
+    tls: Option<&Tls>,
+    settings: RedisConnectionInfo,
 ) -> RedisResult<Option<Address>> {
-    let settings = sign(RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2), credentials);
-    let client = client(sentinel, config.tls.as_ref(), settings)?;
+    let client = client(sentinel, tls, settings)?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let query = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).to_owned();
     let found: Option<(String, u16)> = query.query_async(&mut connection).await?;

@@ -628,6 +628,7 @@ async fn the_master_that_sentinels_name_is_followed() {
             master: name.into(),
             sentinels: addresses.clone(),
             credentials: Credentials::default(),
+            tls: None,
         }))
     };
     let unknown = Kept::new(config("other"));
@@ -671,7 +672,7 @@ async fn a_master_that_is_demoted_is_left() {
     old.command(&["ACL", "SETUSER", "gate", "on", ">m4ster", "~*", "+@all"]);
     let with = |credentials| {
         let sentinels = vec![sentinel.address()];
-        let servers = Servers::Sentinel { master: "shop".into(), sentinels, credentials };
+        let servers = Servers::Sentinel { master: "shop".into(), sentinels, credentials, tls: None };
         StoreConfig::Redis(RedisConfig { credentials: who("gate", "m4ster"), ..redis(servers) })
     };
     let stranger = Kept::new(with(who("asker", "wr0ng")));
