@@ -78,7 +78,7 @@ pub struct Config {
     #[serde(default)]
     pub cookies: Cookies,
     /// Where sessions are kept, by name, for sources that share a store: `memory`, `redis://HOST:PORT/DB`, `rediss://`
-    /// (TLS), or settings. Default: {} (none).
+    /// (TLS), or settings.
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$" }))]
     pub stores: BTreeMap<String, Store>,

@@ -53,7 +53,8 @@ pub struct SessionSource {
     /// settings. Absent: only `jwt` can be without, whose token is valid by itself.
     #[serde(default)]
     pub store: Option<StoreUse>,
-    /// The store's key of a session, with `{id}` where the id stands. Default: `sess:{id}` (as connect-redis has it).
+    /// The store's key of a session, with `{id}` where the id stands; inside of `{ .. }` it has to be quoted. Default:
+    /// sess:{id} (as connect-redis has it).
     #[serde(default)]
     pub key: Option<SessionKey>,
     /// How long a request waits for the store. Default: 50ms.

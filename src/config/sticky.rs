@@ -54,7 +54,7 @@ struct Settings {
     /// Its name.
     #[schemars(length(min = 1))]
     name: String,
-    /// The paths that the browser sends it for: this one and all below. Default: `/`.
+    /// The paths that the browser sends it for: this one and all below. Default: /.
     #[serde(default)]
     #[schemars(regex(pattern = "^/"))]
     path: Option<String>,

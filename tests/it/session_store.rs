@@ -345,15 +345,17 @@ fn sentinels_lead_to_the_new_master_under_load() {
 #[test]
 fn sentinels_lead_to_a_master_that_speaks_tls_only() {
     let (redis, port, ca) = Redis::tls();
-    let (_sentinel, sentinel_port) = redis.sentinel_by_tls(port);
+    let (sentinel, sentinel_port) = redis.sentinel_by_tls(port);
     let origins = Origin::several(1);
     let cookie = redis.plant("alive", "alice");
-    let address = format!("rediss://127.0.0.1:{sentinel_port}");
-    let store =
-        format!("{{ sentinel: {{ master: {}, addresses: ['{address}'] }}, ca: ca.crt }}", RedisSentinel::MASTER);
-    let gateway = Setup::new(&text(&store, &origins, "deny", "60s")).file("ca.crt", &ca).start();
-    connected(&gateway);
-    assert_eq!(gateway.ask(&with(&cookie)).status, 200);
+    let by_tls = format!("addresses: ['rediss://127.0.0.1:{sentinel_port}']");
+    let in_plain_text = format!("addresses: ['{}'], tls: true", sentinel.address());
+    for sentinels in [by_tls, in_plain_text] {
+        let store = format!("{{ sentinel: {{ master: {}, {sentinels} }}, ca: ca.crt }}", RedisSentinel::MASTER);
+        let gateway = Setup::new(&text(&store, &origins, "deny", "60s")).file("ca.crt", &ca).start();
+        connected(&gateway);
+        assert_eq!(gateway.ask(&with(&cookie)).status, 200, "{sentinels}");
+    }
 }
 
 #[test]
