@@ -33,10 +33,10 @@ use super::{
 };
 use crate::telemetry::metrics::{CacheSample, CacheSource, CheckResult, SessionMetrics};
 
-/// What is remembered of a source's sessions, at most: some 140,000 of express, with their ids.
+/// What is remembered of a source's sessions, at most: some 200,000 of express.
 const MOST_KEPT: u64 = 64 << 20;
 
-/// What is remembered of a source's signatures, at most: some 60,000 of express, or 10,000 tokens.
+/// What is remembered of a source's signatures, at most: some 60,000 of express, or 10,000 tokens of 1.3 KiB.
 const MOST_VERIFIED: u64 = 16 << 20;
 
 /// What a signature costs beside its value: a slot in the slab with links, a place in the hash table, an id's text.
