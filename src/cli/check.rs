@@ -1,5 +1,6 @@
 //! `headgate check`: what `run` does with the file before it serves, and no more.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ pub(super) fn check(file: &Path) -> ExitCode {
             let endpoints = snapshot.upstreams.iter().map(|upstream| upstream.endpoints().len()).sum();
             let plugins = snapshot.routes.iter().map(|route| route.plugin_metrics.len()).sum();
             let sticky = snapshot.routes.iter().filter(|route| route.sticky.is_some()).count();
+            // Memories of one source each are counted under one name.
+            let stores = snapshot.stores.iter().map(|store| store.name()).collect::<HashSet<_>>().len();
             let series = SeriesEstimate::of(Counted {
                 listeners,
                 routes,
@@ -27,7 +30,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 upstreams,
                 endpoints,
                 sources: snapshot.sessions.len(),
-                stores: snapshot.stores.len(),
+                stores,
             });
             print(&format!(
                 "{} is good: {}, {}, {}, {}; {} series of metrics at rest, about {} in use",

@@ -79,13 +79,21 @@ impl<'a> Stores<'a> {
         let store = match self.previous(source, name, &config) {
             Some(store) => store,
             None => {
-                let name: Arc<str> = name.map_or_else(|| print(written), str::to_owned).into();
+                let name: Arc<str> = name.map_or_else(|| self.distinct(print(written)), str::to_owned).into();
                 let metrics = self.inputs.metrics.store(&name);
                 Store::new(name, config, metrics)
             }
         };
         self.made.push(Arc::clone(&store));
         Some(store)
+    }
+
+    /// Two users of one server are two stores, and one that is down must not be counted under the name of the other. A
+    /// memory is never down.
+    fn distinct(&self, printed: String) -> String {
+        let taken = |name: &str| name != "memory" && self.made.iter().any(|made| &**made.name() == name);
+        let others = (2..).map(|number| format!("{printed} ({number})"));
+        std::iter::once(printed.clone()).chain(others).find(|name| !taken(name)).unwrap_or(printed)
     }
 
     /// A memory for what is kept about the sessions of a source that has no store.

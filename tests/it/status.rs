@@ -99,3 +99,34 @@ fn it_tells_until_when_a_drained_endpoint_keeps_its_sessions() {
     let over = drain("DELETE", "");
     assert_eq!((over["state"].as_str(), over["draining_until"].is_null()), (Some("up"), true));
 }
+
+#[test]
+fn two_users_of_one_server_are_two_stores_and_neither_speaks_for_the_other() {
+    let redis = Redis::with(&["--user", "gate", "on", ">pass-word", "~*", "&*", "+@all"]);
+    let (origins, host) = (Origin::several(1), redis.url().replace("redis://", ""));
+    let gateway = Gateway::start(&format!(
+        "
+sessions:
+  one: {{ cookie: one, format: plain, store: 'redis://gate:wrong@{host}', when_store_down: allow }}
+  two: {{ cookie: two, format: plain, store: 'redis://gate:pass-word@{host}', when_store_down: allow }}
+upstreams:
+  node: {{ endpoints: {} }}
+routes:
+  - {{ path: /one, upstream: node, sticky: {{ session: one }} }}
+  - {{ path: /two, upstream: node, sticky: {{ session: two }} }}
+",
+        list(&[&origins[0]])
+    ));
+    let stores = || {
+        let status = gateway.status();
+        let stores = status["stores"].as_array().unwrap().iter();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        stores.map(|store| (text(&store["name"]), text(&store["state"]))).collect::<Vec<_>>()
+    };
+    eventually("the one that may is connected", || stores().iter().any(|(_, state)| state == "up"));
+    let stores = stores();
+    let [(refused, down), (welcome, _)] = &stores[..] else { panic!("{stores:?}") };
+    assert_eq!((down.as_str(), welcome.clone()), ("down", format!("{refused} (2)")));
+    let up = |name: &str| gateway.metrics().sum("headgate_session_store_up", &[("store", name)]);
+    assert_eq!((up(refused), up(welcome)), (0.0, 1.0));
+}
