@@ -76,10 +76,11 @@ impl<'a> Stores<'a> {
         if let Some(made) = made {
             return Some(Arc::clone(made));
         }
-        let store = match self.previous(source, name, &config) {
+        let printed = print(written);
+        let store = match self.previous(source, name, &printed, &config) {
             Some(store) => store,
             None => {
-                let name: Arc<str> = name.map_or_else(|| self.distinct(print(written)), str::to_owned).into();
+                let name: Arc<str> = name.map_or_else(|| self.distinct(printed), str::to_owned).into();
                 let metrics = self.inputs.metrics.store(&name);
                 Store::new(name, config, metrics)
             }
@@ -97,7 +98,7 @@ impl<'a> Stores<'a> {
     }
 
     /// A memory for what is kept about the sessions of a source that has no store.
-    pub(super) fn memory(&mut self) -> Arc<Store> {
+    pub(super) fn memory(&self) -> Arc<Store> {
         Store::new("memory".into(), StoreConfig::Memory, self.inputs.metrics.store("memory"))
     }
 
@@ -120,7 +121,7 @@ impl<'a> Stores<'a> {
     }
 
     /// The store that runs already: its connection and what a memory has learned live on.
-    fn previous(&self, source: &str, name: Option<&str>, config: &StoreConfig) -> Option<Arc<Store>> {
+    fn previous(&self, source: &str, name: Option<&str>, printed: &str, config: &StoreConfig) -> Option<Arc<Store>> {
         let previous = self.inputs.previous?;
         if *config == StoreConfig::Memory {
             return match name {
@@ -134,9 +135,12 @@ impl<'a> Stores<'a> {
             }
             .cloned();
         }
-        let taken = |store: &&Arc<Store>| self.made.iter().any(|made| Arc::ptr_eq(made, store));
-        let equal = || previous.stores.iter().filter(|store| store.config() == config && !taken(store));
-        equal().find(|store| Some(&**store.name()) == name).or_else(|| equal().next()).cloned()
+        // By its name, too: one that was renamed would be taken for the one that has its old name now.
+        let same = |store: &&Arc<Store>| match name {
+            Some(name) => store.config() == config && &**store.name() == name,
+            None => store.config() == config && store.name().starts_with(printed),
+        };
+        previous.stores.iter().find(same).cloned()
     }
 }
 
