@@ -119,12 +119,11 @@ impl<'a> Sessions<'a> {
     pub(super) fn bindings(&mut self, source: &Arc<Source>) -> Arc<Bindings> {
         let running = self.inputs.previous.iter().flat_map(|previous| &previous.routes);
         let running = running.filter_map(|route| route.sticky.as_ref()?.bindings());
-        let store = source.store().cloned();
-        let made = Bindings::new(
-            source,
-            || store.unwrap_or_else(|| self.stores.memory()),
-            self.bindings.iter().chain(running),
-        );
+        // What is bound in a memory of its own holds whatever else of the source has changed: its keys, say.
+        let same = |known: &&Arc<Bindings>| known.source().name() == source.name() && known.source().store().is_none();
+        let kept = || running.clone().find(same).map(|known| Arc::clone(known.store()));
+        let store = || source.store().cloned().or_else(kept).unwrap_or_else(|| self.stores.memory());
+        let made = Bindings::new(source, store, self.bindings.iter().chain(running.clone()));
         self.stores.keep(made.store());
         if !self.bindings.iter().any(|known| Arc::ptr_eq(known, &made)) {
             self.bindings.push(Arc::clone(&made));

@@ -11,7 +11,7 @@ use crate::config::tests::hold_fixtures;
 use crate::endpoint::EndpointId;
 use crate::reload::{self, CookieKey};
 use crate::session::Issued;
-use crate::session::store::{Servers, StoreConfig};
+use crate::session::store::{RedisConfig, Servers, Store, StoreConfig};
 use crate::snapshot::Snapshot;
 use crate::sticky::{Moved, Sticky};
 use crate::telemetry::metrics::Metrics;
@@ -63,13 +63,18 @@ fn a_source_that_is_asked_the_same_lives_on_through_a_reload() {
 }
 
 #[test]
-fn a_store_lives_on_as_long_as_it_is_the_same_server() {
+fn a_store_lives_on_as_long_as_it_is_the_same_server_of_the_same_name() {
     let first = compiled(&with_session(MAIN, "require: true"), None);
     assert_eq!(first.stores.len(), 1, "what nobody asks is not connected to");
-    for store in ["store: again", "store: redis://127.0.0.1/1", "store: { url: 'redis://127.0.0.1:6379/1' }"] {
-        let next = compiled(&with_session(&format!("{store}, when_store_down: allow"), "require: true"), Some(&first));
-        assert!(Arc::ptr_eq(&first.stores[0], &next.stores[0]), "{store}");
-    }
+    let next = |store: &str, previous: &Snapshot| {
+        compiled(&with_session(&format!("store: {store}, when_store_down: allow"), "require: true"), Some(previous))
+    };
+    assert!(Arc::ptr_eq(&first.stores[0], &next("main", &first).stores[0]));
+    let unnamed = next("redis://127.0.0.1/1", &first);
+    assert_eq!(&**unnamed.stores[0].name(), "redis://127.0.0.1:6379/1");
+    let other = next("{ url: 'redis://127.0.0.1:6379/1' }", &unnamed);
+    assert!(Arc::ptr_eq(&unnamed.stores[0], &other.stores[0]));
+    assert_eq!(&**next("again", &first).stores[0].name(), "again", "the status and the log name what is in the file");
     for store in ["redis://127.0.0.1/2", "rediss://127.0.0.1/1", "redis://:secret@127.0.0.1/1", "redis://localhost/1"] {
         let text = with_session(&format!("store: {store}, when_store_down: deny"), "require: true");
         assert!(!Arc::ptr_eq(&first.stores[0], &compiled(&text, Some(&first)).stores[0]), "{store}");
@@ -263,4 +268,61 @@ routes:
     assert_eq!(first.stores.len(), 1, "tokens without a store are bound in this process");
     let next = compiled(&tokens, Some(&first));
     assert!(Arc::ptr_eq(&first.stores[0], &next.stores[0]));
+    let rotated = compiled(&tokens.replace("a secret", "a newer secret"), Some(&first));
+    assert!(!Arc::ptr_eq(&bindings(&first, 0), &bindings(&rotated, 0)), "the source is another");
+    assert!(Arc::ptr_eq(&first.stores[0], &rotated.stores[0]), "and whoever was bound still is");
+}
+
+/// Two sources, and a route of each.
+fn with_stores(stores: &str, one: &str, two: &str) -> String {
+    format!(
+        "{stores}
+sessions:
+  one: {{ cookie: one, format: plain, store: {one}, when_store_down: deny }}
+  two: {{ cookie: two, format: plain, store: {two}, when_store_down: deny }}
+routes:
+  - {{ path: /1, respond: {{}}, session: {{ source: one, require: true }} }}
+  - {{ path: /2, respond: {{}}, session: {{ source: two, require: true }} }}
+"
+    )
+}
+
+/// The stores of the sources, and the name and the port of each.
+fn asked(snapshot: &Snapshot) -> (Vec<&Arc<Store>>, Vec<(&str, u16)>) {
+    let stores: Vec<_> = snapshot.sessions.iter().filter_map(|source| source.store()).collect();
+    let port = |store: &Store| match store.config() {
+        StoreConfig::Redis(RedisConfig { servers: Servers::One(address), .. }) => address.port,
+        other => panic!("{other:?}"),
+    };
+    let named = stores.iter().map(|store| (&**store.name(), port(store))).collect();
+    (stores, named)
+}
+
+#[test]
+fn a_source_asks_the_store_that_it_names_also_after_names_have_changed() {
+    let of = |a: u16, b: u16, previous: Option<&Snapshot>| {
+        let stores = format!("stores: {{ a: 'redis://127.0.0.1:{a}', b: 'redis://127.0.0.1:{b}' }}");
+        compiled(&with_stores(&stores, "a", "b"), previous)
+    };
+    let first = of(1001, 1002, None);
+    assert_eq!(asked(&first).1, [("a", 1001), ("b", 1002)]);
+    let swapped = of(1002, 1001, Some(&first));
+    assert_eq!(asked(&swapped).1, [("a", 1002), ("b", 1001)]);
+    let same = of(1002, 1001, Some(&swapped));
+    assert!(asked(&same).0.iter().zip(asked(&swapped).0).all(|(now, then)| Arc::ptr_eq(now, then)));
+}
+
+#[test]
+fn of_two_users_of_one_server_each_keeps_its_own_connection() {
+    let of = |user: &str, previous: Option<&Snapshot>| {
+        let (one, two) = (format!("'redis://:{user}@127.0.0.1:1001'"), "'redis://:two@127.0.0.1:1001'");
+        compiled(&with_stores("", &one, two), previous)
+    };
+    let first = of("one", None);
+    let [(name, _), (other, _)] = asked(&first).1[..] else { panic!("two stores") };
+    assert_eq!(other, format!("{name} (2)"));
+    let next = of("new", Some(&first));
+    assert_eq!(asked(&next).1, asked(&first).1);
+    let kept: Vec<_> = asked(&next).0.iter().zip(asked(&first).0).map(|(now, then)| Arc::ptr_eq(now, then)).collect();
+    assert_eq!(kept, [false, true]);
 }
