@@ -22,7 +22,7 @@ use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Terms
 use crate::proxy::Gateway;
 use crate::reload::{self, CookieKey, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
-use crate::supervisor::{Supervisor, wait_for_names};
+use crate::supervisor::Supervisor;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process_log;
@@ -126,11 +126,10 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let (stop, stopping) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let open = Arc::new(OpenConnections::default());
-    let endpoints = Arc::clone(&ordered.borrow().endpoints);
+    let first_orders = ordered.borrow().clone();
     control.spawn(Supervisor::new().run(ordered, ending.clone()));
-    // Else the first requests to an endpoint by a name would be answered with 503.
-    wait_for_names(&endpoints, reload::LONGEST_LOOK_UP);
-    drop(endpoints);
+    first_orders.wait_until_tried(reload::LONGEST_WAIT);
+    drop(first_orders);
     control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
     control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
     let status =

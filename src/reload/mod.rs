@@ -16,7 +16,7 @@ use headgate_plugins::Registry;
 use crate::compile::{Compiled, Inputs, compile};
 use crate::config::{self, Config, Dependencies, LocatedProblem, Problem};
 use crate::snapshot::{Current, Snapshot};
-use crate::supervisor::{Orders, wait_for_names};
+use crate::supervisor::Orders;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -86,8 +86,8 @@ pub enum Because {
     Signal,
 }
 
-/// A reload waits no longer for the names that it brings: one that does not resolve must not hold it up.
-pub(crate) const LONGEST_LOOK_UP: Duration = Duration::from_secs(1);
+/// A reload waits no longer for the names and stores that it brings: one that does not answer must not hold it up.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What the reloader remembers of the configuration that serves.
 pub struct Serving {
@@ -236,9 +236,8 @@ impl Reloader {
         let generation = snapshot.generation;
         let changes = difference::describe(current, &snapshot);
         fixed.log.apply();
-        // An endpoint by a new name has no address until it was looked up, and would be answered for with 503.
         self.running.orders.send_replace(orders.clone());
-        wait_for_names(&orders.endpoints, LONGEST_LOOK_UP);
+        orders.wait_until_tried(LONGEST_WAIT);
         self.running.current.replace(snapshot);
         self.running.metrics.reload().accepted(generation);
         log::info!("configuration generation {generation} in place: {changes}");

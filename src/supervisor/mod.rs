@@ -9,7 +9,7 @@ mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::select;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::health::check_once;
 use crate::health::resolve::Resolver;
 use crate::session::store::Store;
 
-pub use work::{Work, wait_for_names};
+pub use work::Work;
 use work::{keep_probed, keep_resolved};
 
 /// All the background work of one generation.
@@ -44,6 +44,22 @@ pub struct Supervisor {
 struct Running {
     work: Work,
     tasks: JoinSet<()>,
+}
+
+// === impl Orders ===
+
+impl Orders {
+    /// Waits until each name was looked up and each store was connected, once, or for `longest`: else the first requests
+    /// would be answered with 503. Blocks its thread.
+    pub fn wait_until_tried(&self, longest: Duration) {
+        /// A hosts file and a Redis on this machine answer sooner.
+        const LOOK: Duration = Duration::from_millis(2);
+        let until = Instant::now() + longest;
+        let tried = || self.endpoints.iter().all(Work::looked_up) && self.stores.iter().all(|store| store.was_tried());
+        while Instant::now() < until && !tried() {
+            std::thread::park_timeout(LOOK);
+        }
+    }
 }
 
 // === impl Supervisor ===

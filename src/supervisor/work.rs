@@ -36,18 +36,8 @@ impl Work {
     }
 
     /// Whether the endpoint has an address, or it is known why it has none.
-    fn looked_up(&self) -> bool {
+    pub(super) fn looked_up(&self) -> bool {
         self.endpoint.targets() > 0 || self.endpoint.state.why_down().is_some()
-    }
-}
-
-/// Waits until each name was looked up once, or for `longest`. Blocks its thread.
-pub fn wait_for_names(work: &[Work], longest: Duration) {
-    /// A hosts file answers sooner, a name server seldom.
-    const LOOK: Duration = Duration::from_millis(2);
-    let until = now() + longest;
-    while now() < until && !work.iter().all(Work::looked_up) {
-        std::thread::park_timeout(LOOK);
     }
 }
 

@@ -259,6 +259,22 @@ fn a_reload_keeps_the_connection_and_what_is_known_and_lets_go_of_a_store_that_i
 }
 
 #[test]
+fn a_store_is_connected_before_the_configuration_that_brings_it_serves() {
+    let (redis, other, origins) = (Redis::start(), Redis::start(), Origin::several(2));
+    let cookie = redis.plant("alive", "alice");
+    other.plant("alive", "alice");
+    let of = |change: usize| text(&url([&redis, &other][change % 2]), &origins, "deny", "60s");
+    let gateway = Gateway::start(&of(0));
+    assert_eq!(gateway.ask(&with(&cookie)).status, 200, "the first request of all");
+    let load = Load::start(gateway.address(), 4, &with(&cookie));
+    for change in 1..=10 {
+        gateway.rewrite(&of(change));
+        load.more(10);
+    }
+    load.stop().assert_all_ok();
+}
+
+#[test]
 fn a_store_is_spoken_to_in_tls_and_its_certificate_is_verified() {
     let (redis, port, ca) = Redis::tls();
     let (_, _, strange) = Redis::tls();

@@ -150,6 +150,15 @@ impl Store {
         }
     }
 
+    /// Whether it is connected, or it is known why it isn't.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        match &self.kind {
+            Kind::Memory(_) => true,
+            Kind::Redis(redis) => redis.was_tried(),
+        }
+    }
+
     /// Keeps the store connected and carries out what was put off with [`Store::later`]; never returns. May be cancelled
     /// at any time and begun again: the connection stays, and the next one takes it over.
     pub async fn keep(self: Arc<Self>) {

@@ -110,6 +110,10 @@ impl Redis {
         }
     }
 
+    pub(super) fn was_tried(&self) -> bool {
+        self.living().is_some() || self.standing.has_erred()
+    }
+
     pub(super) fn subscribe(&self, cache: Weak<dyn Invalidated>) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         caches.retain(|cache| cache.strong_count() > 0);

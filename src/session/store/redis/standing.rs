@@ -97,6 +97,11 @@ impl Standing {
         }
     }
 
+    /// Whether anything ever went wrong.
+    pub(super) fn has_erred(&self) -> bool {
+        self.inner().last_error.is_some()
+    }
+
     /// Something went wrong that changes no state.
     pub(super) fn erred(&self, error: Reason) {
         self.inner().last_error = Some(error);
