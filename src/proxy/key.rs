@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderMap};
+use http::header::HeaderMap;
 
 use crate::route::KeySource;
+use crate::session::cookie;
 use crate::upstream::{hash_address, hash_key};
 
 /// The parts of a request that a key may be made of.
@@ -27,7 +28,7 @@ pub fn key(source: &KeySource, request: &Keyed<'_>) -> Option<u64> {
     let text: &[u8] = match source {
         KeySource::ClientIp => return request.client.map(hash_address),
         KeySource::Header(name) => request.headers.get(name)?.as_bytes(),
-        KeySource::Cookie(name) => cookie(request.headers, name)?.as_bytes(),
+        KeySource::Cookie(name) => cookie::values(request.headers, name).next()?,
         KeySource::Query(name) => parameter(request.query?, name)?.as_bytes(),
         KeySource::Host => request.host.as_bytes(),
         KeySource::Path => request.path.as_bytes(),
@@ -39,25 +40,20 @@ pub fn key(source: &KeySource, request: &Keyed<'_>) -> Option<u64> {
     (!text.is_empty()).then(|| hash_key(text))
 }
 
-/// The value of the first cookie of that name (RFC 6265 section 4.2.1), without quotes.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'))
-}
-
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     #[test]
     fn each_source_reads_its_part_and_a_missing_one_is_none() {
         let mut headers = HeaderMap::new();
-        headers.append(COOKIE, http::HeaderValue::from_static("a=1; user=ann"));
+        headers.append(COOKIE, http::HeaderValue::from_bytes(b"a=\xc3\xa9; user=ann").unwrap());
         headers.append("x-tenant", http::HeaderValue::from_static("blue"));
         let request = Keyed {
             client: "1.2.3.4".parse().ok(),

@@ -7,22 +7,24 @@ use std::borrow::Cow;
 use http::header::{COOKIE, HeaderMap};
 use memchr::memchr;
 
-/// The value of the first cookie of that name, without quotes and not decoded.
-pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers.get_all(COOKIE).iter().find_map(|line| find(line.as_bytes(), name.as_bytes()))
+/// The values of all cookies of that name, in the order of the request, without quotes and not decoded. The first is the
+/// application's.
+pub fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|line| pairs(line.as_bytes()))
+        .filter_map(|pair| value(pair, name.as_bytes()))
 }
 
-fn find<'a>(mut line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    loop {
-        let (pair, rest) = match memchr(b';', line) {
-            Some(end) => (&line[..end], Some(&line[end + 1..])),
-            None => (line, None),
-        };
-        if let Some(value) = value(pair, name) {
-            return Some(value);
-        }
-        line = rest?;
-    }
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr(b';', line);
+        rest = end.map(|end| &line[end + 1..]);
+        Some(&line[..end.unwrap_or(line.len())])
+    })
 }
 
 /// The value of a pair, if it has that name.
@@ -94,7 +96,7 @@ mod tests {
 
     fn sid(line: &str) -> Option<String> {
         let headers = headers(&[line.as_bytes()]);
-        read(&headers, "sid").map(|value| String::from_utf8(decode(value).into_owned()).unwrap())
+        values(&headers, "sid").next().map(|value| String::from_utf8(decode(value).into_owned()).unwrap())
     }
 
     /// Each was given to `cookie` 0.7.2, which express-session reads with.
@@ -139,9 +141,17 @@ mod tests {
 
     #[test]
     fn the_first_of_several_lines_counts() {
-        assert_eq!(read(&headers(&[b"x=1", b"sid=a", b"sid=b"]), "sid"), Some(&b"a"[..]));
-        assert_eq!(read(&headers(&[b"sid=\xff\xfe"]), "sid"), Some(&b"\xff\xfe"[..]));
-        assert_eq!(read(&headers(&[]), "sid"), None);
+        let first = |lines: &[&[u8]]| values(&headers(lines), "sid").next().map(<[u8]>::to_owned);
+        assert_eq!(first(&[b"x=1", b"sid=a", b"sid=b"]), Some(b"a".to_vec()));
+        assert_eq!(first(&[b"sid=\xff\xfe"]), Some(b"\xff\xfe".to_vec()));
+        assert_eq!(first(&[]), None);
+    }
+
+    #[test]
+    fn all_of_a_name_are_found_in_their_order() {
+        let headers = headers(&[b"x=1; sid=a; y=2;sid=b ;  sid=", b"SID=c; sidx=d", b"sid=\"e\";sid=\xff"]);
+        let found: Vec<_> = values(&headers, "sid").collect();
+        assert_eq!(found, [&b"a"[..], b"b", b"", b"e", b"\xff"]);
     }
 
     proptest! {
@@ -149,7 +159,7 @@ mod tests {
         fn no_bytes_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&line);
             if let Ok(value) = HeaderValue::from_bytes(&line) {
-                let _ = read(&HeaderMap::from_iter([(COOKIE, value)]), "sid");
+                let _ = values(&HeaderMap::from_iter([(COOKIE, value)]), "sid").count();
             }
         }
 

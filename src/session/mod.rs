@@ -3,7 +3,6 @@
 //! A [`Source`] reads what the request carries ([`Place`]), checks its signature ([`Format`]) before anybody else is
 //! asked, and then its store or what is remembered of it. What it finds is a [`Check`].
 
-mod cookie;
 mod express;
 mod fields;
 mod id;
@@ -17,6 +16,7 @@ mod source;
 mod vectors;
 
 pub mod cache;
+pub mod cookie;
 pub mod store;
 
 pub use self::{

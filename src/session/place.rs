@@ -33,7 +33,7 @@ impl Place {
     pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Read<'a> {
         match self {
             // Node's applications believe the first cookie of a name, so that one is the session.
-            Self::Cookie(name) => cookie::read(headers, name).map_or(Read::Nothing, Read::of),
+            Self::Cookie(name) => cookie::values(headers, name).next().map_or(Read::Nothing, Read::of),
             Self::Header(name) => only(headers, name),
             Self::Bearer => match only(headers, &AUTHORIZATION) {
                 Read::Value(value) => bearer(value).map_or(Read::Nothing, Read::of),
