@@ -110,6 +110,8 @@ impl Bindings {
         bind: Bind,
     ) -> Result<(), StoreError> {
         let key = BindingKey::new(upstream, id.as_str());
+        // Forgotten first: where the client or the endpoint leaves in between, it may be bound all the same.
+        self.cache.remove(key.own());
         match self.store.bind(&key, endpoint.as_str(), ttl, bind, self.source.budget()).await {
             Ok(None) => self.cache.put(key.own(), Some(Bound { endpoint: endpoint.clone(), until: now() + ttl })),
             // For how long the winner is kept, the next look-up says.

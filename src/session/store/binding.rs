@@ -5,9 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 
-/// Before every key that is ours.
-const PREFIX: &str = "headgate:sticky:";
-
 /// The key of one session's binding in one upstream: `headgate:sticky:<upstream>:<hash of the id>`. All that writes to a
 /// store takes one of these, so an application's key can't be written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +31,15 @@ pub enum Bind {
 // === impl BindingKey ===
 
 impl BindingKey {
+    /// What all our keys begin with.
+    pub const PREFIX: &str = "headgate:sticky:";
+
     /// The key of the session `id` in `upstream`. The id itself is not in it: whoever may list keys learns no session.
     #[must_use]
     pub fn new(upstream: &str, id: &str) -> Self {
         const HASH: usize = 16;
-        let mut key = String::with_capacity(PREFIX.len() + upstream.len() + 1 + 2 * HASH);
-        key.push_str(PREFIX);
+        let mut key = String::with_capacity(Self::PREFIX.len() + upstream.len() + 1 + 2 * HASH);
+        key.push_str(Self::PREFIX);
         key.push_str(upstream);
         key.push(':');
         for byte in &digest(&SHA256, id.as_bytes()).as_ref()[..HASH] {
@@ -53,11 +53,8 @@ impl BindingKey {
     /// The key whose part after [`BindingKey::PREFIX`] this is.
     #[must_use]
     pub fn of(own: &str) -> Self {
-        Self([PREFIX, own].concat().into())
+        Self([Self::PREFIX, own].concat().into())
     }
-
-    /// What all our keys begin with.
-    pub const PREFIX: &str = PREFIX;
 
     /// The whole key.
     #[must_use]
@@ -68,7 +65,7 @@ impl BindingKey {
     /// What comes after [`BindingKey::PREFIX`].
     #[must_use]
     pub fn own(&self) -> &str {
-        &self.0[PREFIX.len()..]
+        &self.0[Self::PREFIX.len()..]
     }
 }
 

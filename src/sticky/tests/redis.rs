@@ -207,3 +207,17 @@ async fn a_dead_or_frozen_store_holds_no_request_up_and_bindings_return_with_it(
     eventually(async || one.replica.request("s3", "b:1").await == "new").await;
     assert_eq!(one.replica.at("s3").await.as_deref(), Some("b:1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_a_session_is_bound_leaves_nothing_wrong_behind() {
+    let server = RedisServer::start();
+    let one = Gateway::new(&server).await;
+    let looked_up = one.replica.live("s1").await;
+    assert_eq!(looked_up.pinned, None);
+    server.freeze();
+    let bound = one.replica.answer(&looked_up, "b:1", None, &Issued::Nothing);
+    assert!(tokio::time::timeout(BUDGET / 5, bound).await.is_err(), "it was cancelled");
+    server.thaw();
+    eventually(async || server.command(&["GET", &key("s1")]) == "b:1").await;
+    assert_eq!(one.replica.at("s1").await.as_deref(), Some("b:1"));
+}
