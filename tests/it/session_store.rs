@@ -188,6 +188,21 @@ fn the_gateway_starts_and_reloads_while_redis_is_away() {
 }
 
 #[test]
+fn nobody_is_let_in_because_a_new_store_is_yet_to_be_connected() {
+    let (one, other, origins) = (Redis::start(), Redis::start(), Origin::several(1));
+    let slow = |redis: &Redis| redis.ask::<()>(&["CLIENT", "PAUSE", "400", "ALL"]);
+    slow(&one);
+    let gateway = Gateway::start(&text(&url(&one), &origins, "allow", "60s"));
+    let load = Load::start(gateway.address(), 2, &with(&signed("nobody", SECRET)));
+    load.more(20);
+    slow(&other);
+    gateway.rewrite(&text(&url(&other), &origins, "allow", "60s"));
+    load.more(20);
+    let tally = load.stop();
+    assert_eq!(tally.count(401), tally.total(), "{:?}", tally.by_status);
+}
+
+#[test]
 fn a_store_that_accepts_and_says_nothing_or_nonsense_costs_at_most_the_budget() {
     let origins = Origin::several(1);
     let says = [
