@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use super::{
-    Redis, Servers, StoreState, Work, command,
+    Redis, Servers, StoreState, Work,
     connect::{connect, is_replica, ping},
     link::{Connection, Fault, Life, Link, reason},
-    send,
+    read, send,
 };
 
 /// The pause before the second attempt; it doubles with each, up to [`LONGEST_PAUSE`].
@@ -158,7 +158,7 @@ impl Redis {
             let mut connection = link.connection.clone();
             let query = async {
                 match &suspect {
-                    Some(suspect) => send(command("GET", &suspect.key), connection).await.map(drop),
+                    Some(suspect) => send(read(&suspect.key), connection).await.map(drop),
                     None => ping(&mut connection).await,
                 }
             };

@@ -39,6 +39,10 @@ use crate::telemetry::metrics::{StoreFailure, StoreMetrics};
 /// that doesn't must not gather requests without end.
 const MOST_WAITING: usize = 1024;
 
+/// Longer values are no sessions. One that takes longer than the budget to come would hold up all others behind it, and
+/// be taken for a store that is down.
+const MOST_READ: usize = 1 << 20;
+
 /// Work that may wait for the keeper.
 const MOST_WORK: usize = 1024;
 
@@ -126,9 +130,14 @@ impl Redis {
     }
 
     pub(super) async fn get(&self, key: &str, budget: Duration) -> Result<Option<Bytes>, StoreError> {
-        let command = command("GET", key);
-        let answer = self.ask(key, Purpose::Read, budget, |connection| send(command, connection)).await?;
-        value(answer)
+        let read = read(key);
+        let answer = self.ask(key, Purpose::Read, budget, |connection| send(read, connection)).await?;
+        match value(answer)? {
+            // So it answers for what isn't there; a session is not written as an empty text.
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) if value.len() > MOST_READ => Err(StoreError::Garbage),
+            found => Ok(found),
+        }
     }
 
     pub(super) async fn exists(&self, key: &str, budget: Duration) -> Result<bool, StoreError> {
@@ -302,6 +311,13 @@ fn command(name: &str, key: &str) -> Cmd {
     let mut command = Cmd::new();
     command.arg(name).arg(key);
     command
+}
+
+/// Reads what is at `key`, and of what is too long no more than shows that it is.
+fn read(key: &str) -> Cmd {
+    let mut read = command("GETRANGE", key);
+    read.arg(0).arg(MOST_READ);
+    read
 }
 
 /// Always a plain [`Value`]: a conversion that fails would look like a broken connection.

@@ -148,7 +148,7 @@ async fn a_key_is_found_with_its_bytes_or_not_at_all() {
     server.command(&["RPUSH", "list", "x"]);
     assert_eq!(kept.get("sess:a").await, Ok(Some("{}".to_owned())));
     assert_eq!(kept.get("ok").await, Ok(Some("OK".to_owned())));
-    assert_eq!(kept.get("empty").await, Ok(Some(String::new())));
+    assert_eq!(kept.get("empty").await, Ok(None), "an empty text is no session");
     assert_eq!(kept.get("sess:b").await, Ok(None));
     assert_eq!(kept.store.exists("sess:a", BUDGET).await, Ok(true));
     assert_eq!(kept.store.exists("sess:b", BUDGET).await, Ok(false));
@@ -306,6 +306,20 @@ async fn while_a_server_is_frozen_many_look_ups_cost_the_budget_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_too_long_for_a_session_is_garbage_and_holds_up_nobody() {
+    let server = RedisServer::start();
+    let kept = Kept::up(server.config()).await;
+    server.command(&["SET", "long", &"x".repeat(super::MOST_READ)]);
+    // Whole, it would take longer to come than a look-up may.
+    server.command(&["SETRANGE", "huge", &(200 << 20).to_string(), "x"]);
+    assert_eq!(kept.get("long").await.map(|value| value.map(|value| value.len())), Ok(Some(super::MOST_READ)));
+    for _ in 0..5 {
+        assert_eq!(kept.get("huge").await, Err(StoreError::Garbage));
+    }
+    assert_eq!(kept.store.health().state, StoreState::Up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_can_wait_are_sent_away() {
     let server = RedisServer::start();
     let kept = Kept::up(server.config()).await;
@@ -330,7 +344,7 @@ async fn a_server_that_answers_errors_is_left_alone_until_it_does_not() {
     let server = RedisServer::start();
     let kept = Kept::up(server.config()).await;
     server.command(&["SET", "a", "1"]);
-    server.command(&["ACL", "SETUSER", "default", "-get"]);
+    server.command(&["ACL", "SETUSER", "default", "-getrange"]);
     assert_eq!(kept.get("a").await, Err(StoreError::Refused));
     let until = Instant::now() + LONG;
     while kept.get("a").await != Err(StoreError::Down) {
@@ -339,7 +353,7 @@ async fn a_server_that_answers_errors_is_left_alone_until_it_does_not() {
     let health = kept.store.health();
     assert_eq!(health.state, StoreState::Failing);
     assert_eq!(health.last_error.as_deref(), Some("it refuses the user what is needed (NOPERM)"));
-    server.command(&["ACL", "SETUSER", "default", "+get"]);
+    server.command(&["ACL", "SETUSER", "default", "+getrange"]);
     kept.answers("a", Some("1")).await;
     assert_eq!(kept.store.health().reconnects, 0);
 }
@@ -458,7 +472,7 @@ async fn a_wrong_password_is_told_without_it_and_a_right_one_lets_in() {
         "on",
         ">pa:ss/w@rd",
         "~sess:*",
-        "+get",
+        "+getrange",
         "+exists",
         "+hello",
         "+client|tracking",
