@@ -115,7 +115,9 @@ impl Failure {
     /// side.
     pub fn decided(self) -> Option<&'static str> {
         Some(match self {
-            Self::StoreDown => "the session store does not answer, and `when_store_down` is `deny`",
+            Self::StoreDown => {
+                "the session store does not answer, and `when_store_down` is `deny`, or it is asked for more sessions than it may be"
+            }
             Self::PinnedDown => "the endpoint of this session is down, and `when_down` is `fail`",
             Self::NoEndpoint => "none is fit or left to ask",
             Self::Overloaded => "each is at its `max_connections`, and no more may wait",

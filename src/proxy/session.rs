@@ -54,7 +54,7 @@ impl Sessions {
     pub(super) fn hash(&self) -> Option<u32> {
         match &self.check()?.standing {
             Standing::Live(session) => Some(session.hash.number()),
-            Standing::Dead | Standing::Absent | Standing::Forged | Standing::Unknown => None,
+            Standing::Dead | Standing::Absent | Standing::Forged | Standing::Unknown | Standing::Unasked => None,
         }
     }
 
@@ -105,7 +105,7 @@ fn judge<'a>(rule: &'a SessionRule, check: &Check) -> std::result::Result<(), De
     match &check.standing {
         Standing::Live(session) if require.field.is_none_or(|field| session.holds(field)) => return Ok(()),
         Standing::Unknown if rule.source.allows_when_down() => return Ok(()),
-        Standing::Unknown => return Err(Denied::Failure(Failure::StoreDown)),
+        Standing::Unknown | Standing::Unasked => return Err(Denied::Failure(Failure::StoreDown)),
         Standing::Live(_) | Standing::Dead | Standing::Absent | Standing::Forged => {}
     }
     Err(match &require.otherwise {
@@ -247,4 +247,47 @@ async fn settle(ctx: &mut RequestContext, answered: bool, issued: &Issued) -> Op
     }
     ctx.sessions.sticky = result;
     set_cookie
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::route::Require;
+    use crate::session::{Format, Place, Secret, Source, SourceSettings};
+    use crate::telemetry::metrics::{CheckResult, Metrics};
+
+    #[test]
+    fn what_a_store_that_is_down_opens_a_crowd_does_not() {
+        for (allow_when_down, standing, passes) in [
+            (true, Standing::Unknown, true),
+            (true, Standing::Unasked, false),
+            (false, Standing::Unknown, false),
+            (false, Standing::Unasked, false),
+        ] {
+            let settings = SourceSettings {
+                name: "web".into(),
+                place: Place::Bearer,
+                format: Format::Plain,
+                key: None,
+                timeout: Duration::ZERO,
+                cache: Duration::ZERO,
+                allow_when_down,
+                fields: Vec::new(),
+                hash_key: Secret::new(b"hash"),
+            };
+            let source = Source::new(settings, None, Metrics::new().session("web"), None);
+            let require = Some(Require { field: None, otherwise: Otherwise::Unauthorized });
+            let rule = SessionRule { source, require, forward: Vec::new() };
+            let check = Check { standing, result: CheckResult::Error };
+            match judge(&rule, &check) {
+                Ok(()) => assert!(passes, "{check:?}"),
+                Err(Denied::Failure(failure)) => {
+                    assert!(!passes && failure == Failure::StoreDown, "{check:?}");
+                }
+                Err(Denied::Redirect(_)) => panic!("{check:?}"),
+            }
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod tests;
 use std::collections::HashMap;
 use std::future::Future;
 use std::mem::size_of;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,9 @@ pub struct CacheSettings {
     pub lives: Lives,
     /// What all that is remembered may weigh together, in bytes, with what keeps it.
     pub most_bytes: u64,
-    /// How many ids may be looked up at once; `StoreError::Overload` beyond. Whoever may invent ids (nobody signs them)
-    /// shall not fill the store's queue.
+    /// How many ids may be looked up at once; others wait for room, and get
+    /// `StoreError::Overload` where none comes in time.
+    /// Whoever may invent ids (nobody signs them) shall not fill the store's queue.
     pub most_loads: usize,
 }
 
@@ -96,6 +97,11 @@ pub struct Cache<L: Load> {
     settings: CacheSettings,
     kept: quick_cache::sync::Cache<Box<str>, Arc<Kept<L::Value>>, Weight>,
     flights: Mutex<HashMap<Box<str>, InFlight<L::Value>>>,
+    /// Rings for one of those who wait until fewer ids are looked up.
+    room: Notify,
+    /// Look-ups that the store has answered, and those that it hasn't: they tell a slow store from a large crowd.
+    answered: AtomicU64,
+    failed: AtomicU64,
 }
 
 struct Kept<V> {
@@ -178,7 +184,16 @@ impl<L: Load> Cache<L> {
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         );
-        Arc::new_cyclic(|me| Self { me: me.clone(), load, settings, kept, flights: Mutex::default() })
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            load,
+            settings,
+            kept,
+            flights: Mutex::default(),
+            room: Notify::new(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
     }
 
     /// What it asks with.
@@ -211,14 +226,36 @@ impl<L: Load> Cache<L> {
         let began = time::Instant::now();
         let budget = self.load.budget();
         let mut now = began;
+        let (answered, failed) = (self.answered.load(Relaxed), self.failed.load(Relaxed));
         // Whether the next flight can't have begun before this request did.
         let mut younger = false;
+        // Whether this request was let in for another that is over.
+        let mut let_in = false;
         loop {
             let left = budget.saturating_sub(now - began);
-            let flight = match self.enter(id, now.into_std(), true) {
+            let entered = self.enter(id, now.into_std(), true);
+            if std::mem::take(&mut let_in) && matches!(entered, Entered::Kept(_) | Entered::Join(_)) {
+                // It takes no room, so the next may have it.
+                self.room.notify_one();
+            }
+            let flight = match entered {
                 Entered::Kept(value) if younger => return (Ok(value), Via::Joined),
                 Entered::Kept(value) => return (Ok(value), Via::Cache),
-                Entered::Full => return (Err(StoreError::Overload), Via::Store),
+                Entered::Full => {
+                    // A little longer than those look-ups have, to hear how they end.
+                    let rang = time::timeout_at(began + budget * 11 / 10, self.room.notified()).await.is_ok();
+                    // The other half is for the look-up: one that has no time left would count as the store's failure.
+                    if !rang || began.elapsed() > budget / 2 {
+                        if rang {
+                            self.room.notify_one();
+                        }
+                        let is_slow = answered == self.answered.load(Relaxed) && failed != self.failed.load(Relaxed);
+                        return (Err(if is_slow { StoreError::Timeout } else { StoreError::Overload }), Via::Store);
+                    }
+                    (younger, let_in) = (true, true);
+                    now = time::Instant::now();
+                    continue;
+                }
                 // Dropped, the lead goes on to one who has time left.
                 Entered::Lead(_) if left.is_zero() => return (Err(StoreError::Timeout), Via::Joined),
                 Entered::Lead(lead) => return (lead.fly(left).await.0, Via::Store),
@@ -399,6 +436,13 @@ impl<L: Load> Lead<'_, L> {
     /// Asks the store, and tells who joined; also whether a push overtook the answer.
     async fn fly(mut self, budget: Duration) -> (Result<L::Value, StoreError>, bool) {
         let result = self.cache.load.load(self.id, budget).await;
+        match &result {
+            Ok(_) | Err(StoreError::Garbage) => self.cache.answered.fetch_add(1, Relaxed),
+            Err(StoreError::Overload) => 0,
+            Err(StoreError::Timeout | StoreError::Down | StoreError::Refused) => {
+                self.cache.failed.fetch_add(1, Relaxed)
+            }
+        };
         let stale = {
             let mut flights = self.cache.flights();
             let (stale, asked) = flights.remove(self.id).map_or((true, false), |flight| (flight.stale, flight.asked));
@@ -408,6 +452,7 @@ impl<L: Load> Lead<'_, L> {
             stale
         };
         self.landed = true;
+        self.cache.room.notify_one();
         self.flight.land(Landed::Answer { result: result.clone(), stale });
         (result, stale)
     }
@@ -417,6 +462,7 @@ impl<L: Load> Drop for Lead<'_, L> {
     fn drop(&mut self) {
         if !self.landed {
             self.cache.flights().remove(self.id);
+            self.cache.room.notify_one();
             self.flight.land(Landed::Abandoned);
         }
     }

@@ -72,6 +72,9 @@ pub enum Standing {
     Forged,
     /// Its store did not answer: see [`Source::allows_when_down`].
     Unknown,
+    /// Its store answers, but so many ask that it wasn't its turn. It never passes: a crowd must not open what a store
+    /// that is down would.
+    Unasked,
 }
 
 /// How a request's session stands, and how that was found out.

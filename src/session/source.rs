@@ -220,6 +220,7 @@ impl Source {
             (Ok(Stored::NotRevoked), Some(session)) => Arc::clone(session),
             (Ok(_), _) => return (Standing::Dead, CheckResult::Dead, via != Via::Cache),
             (Err(StoreError::Timeout), _) => return (Standing::Unknown, CheckResult::Timeout, true),
+            (Err(StoreError::Overload), _) => return (Standing::Unasked, CheckResult::Error, true),
             (Err(_), _) => return (Standing::Unknown, CheckResult::Error, true),
         };
         match via {
@@ -284,7 +285,7 @@ impl Source {
         self.store.as_ref()
     }
 
-    /// Whether a request passes whose session is required and can't be looked up.
+    /// Whether a request passes whose session is required and can't be looked up because of its store.
     pub fn allows_when_down(&self) -> bool {
         self.settings.allow_when_down
     }

@@ -260,10 +260,10 @@ impl Sticky {
                 LookedUp { pinned, found, ..unbound(Some(session.id.clone())) }
             }
             Standing::Absent | Standing::Forged => unbound(None),
-            Standing::Dead | Standing::Unknown => {
+            Standing::Dead | Standing::Unknown | Standing::Unasked => {
                 // The check doesn't hand on the id of a session that doesn't live.
                 let SessionFound::Id(id) = bindings.source().find(headers) else { return unbound(None) };
-                if *standing == Standing::Unknown {
+                if *standing != Standing::Dead {
                     let pinned = self.targets.iter().enumerate().find_map(|(target, (upstream, endpoints))| {
                         let Bound { endpoint, .. } = bindings.known(upstream, &id)?;
                         endpoints.contains(&endpoint).then_some(Pinned { target, endpoint })

@@ -398,19 +398,57 @@ async fn a_cache_of_no_time_remembers_nothing_and_still_joins() {
     assert!(fixture.keeper().await.is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn only_so_many_ids_are_looked_up_at_once() {
+/// A cache whose look-ups of as many ids as may be are under way.
+async fn crowded() -> (Fixture, JoinSet<(Answer, Via)>) {
     let fixture = Fixture::new();
-    let mut tasks = JoinSet::new();
+    let mut crowd = JoinSet::new();
     for number in 0..8 {
         let cache = fixture.cache.clone();
-        tasks.spawn(async move { cache.get(&number.to_string()).await });
+        crowd.spawn(async move { cache.get(&number.to_string()).await });
     }
     settle().await;
-    assert_eq!(fixture.request().await.await.unwrap(), (Err(StoreError::Overload), Via::Store));
+    (fixture, crowd)
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_ids_are_looked_up_at_once_and_the_next_waits_for_room() {
+    let (fixture, _crowd) = crowded().await;
+    let requests = [fixture.request().await, fixture.request().await];
+    assert_eq!((fixture.times(), fixture.asking()), (8, 8));
     fixture.answer(Ok(None)).await;
-    let _request = fixture.request().await;
-    assert_eq!((fixture.times(), fixture.asking()), (9, 8), "one is over, so the next is asked for");
+    assert_eq!((fixture.times(), fixture.asking()), (9, 8), "one is over, so the next is asked for, and once");
+    for _ in 0..8 {
+        fixture.answer(Ok(Some(1))).await;
+    }
+    for request in requests {
+        assert_eq!(request.await.unwrap().0, Ok(Some(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_no_room_knows_whether_the_store_is_slow_or_the_crowd_large() {
+    let (fixture, _crowd) = crowded().await;
+    let request = fixture.request().await;
+    assert_eq!(request.await.unwrap(), (Err(StoreError::Timeout), Via::Store), "nobody got an answer");
+
+    let (fixture, _crowd) = crowded().await;
+    advance(BUDGET / 2).await;
+    let request = fixture.request().await;
+    assert_eq!(request.await.unwrap(), (Err(StoreError::Timeout), Via::Store), "not in time for a look-up of its own");
+
+    let (fixture, _crowd) = crowded().await;
+    let _let_in = fixture.request().await;
+    let cache = fixture.cache.clone();
+    let request = tokio::spawn(async move { cache.get("b").await });
+    settle().await;
+    fixture.answer(Ok(None)).await;
+    assert_eq!(request.await.unwrap(), (Err(StoreError::Overload), Via::Store), "others did");
+
+    let (fixture, _crowd) = crowded().await;
+    let request = fixture.request().await;
+    advance(BUDGET / 2 + Duration::from_millis(1)).await;
+    fixture.answer(Ok(None)).await;
+    assert_eq!(request.await.unwrap(), (Err(StoreError::Overload), Via::Store), "too late to ask");
 }
 
 #[tokio::test(start_paused = true)]
