@@ -11,6 +11,7 @@ redis.on('error', (error) => console.error(`redis: ${error.message}`));
 redis.connect();
 
 const app = express();
+app.set('case sensitive routing', true); // or /ACCOUNT is /account here, and another path to the gateway that guards it
 app.set('trust proxy', 'loopback'); // the gateway runs on this machine; what it says of the client is true
 
 const name = process.env.NAME ?? `port ${process.env.PORT}`;
