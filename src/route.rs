@@ -96,6 +96,8 @@ pub struct Target {
     pub keepalive: Option<Duration>,
     /// How long each phase may take.
     pub timeouts: Timeouts,
+    /// Headers in which some route tells these endpoints of a session: no client's own passes, on no route.
+    pub identity: Arc<[HeaderName]>,
 }
 
 /// What of a request a hashing strategy goes by.

@@ -85,6 +85,26 @@ pub(super) fn compile(
     drafts
 }
 
+/// The headers in which the endpoints of each upstream are told of sessions, whichever route says so: an application believes
+/// them wherever they come in.
+fn identity(drafts: &[Option<Draft>]) -> HashMap<usize, Arc<[HeaderName]>> {
+    let mut names: HashMap<usize, Vec<HeaderName>> = HashMap::new();
+    for draft in drafts.iter().flatten() {
+        let (Some(rule), DraftAction::Proxy(targets)) = (&draft.session, &draft.action) else { continue };
+        for target in targets {
+            let names = names.entry(target.index).or_default();
+            names.extend(
+                rule.forward
+                    .iter()
+                    .map(|(name, _)| name.clone())
+                    .filter(|name| !names.contains(name))
+                    .collect::<Vec<_>>(),
+            );
+        }
+    }
+    names.into_iter().map(|(upstream, names)| (upstream, names.into())).collect()
+}
+
 /// Ties the routes to the shared upstreams, and warns of those that no request can reach.
 pub(super) fn assemble(
     drafts: Vec<Option<Draft>>,
@@ -96,11 +116,15 @@ pub(super) fn assemble(
     // By which each route can be reached.
     let mut doors = Vec::with_capacity(drafts.len());
     let mut entries = Vec::with_capacity(drafts.len());
+    let identity = identity(&drafts);
     for (place, draft) in drafts.into_iter().enumerate() {
         let Some(Draft { name, matched, action, chain, session, sticky }) = draft else { continue };
         let action = match action {
             DraftAction::Proxy(targets) => {
-                let shared = |target: DraftTarget| Some((target.build)(Arc::clone(upstreams.get(target.index)?)));
+                let shared = |target: DraftTarget| {
+                    let identity = identity.get(&target.index).map(Arc::clone).unwrap_or_default();
+                    Some(Target { identity, ..(target.build)(Arc::clone(upstreams.get(target.index)?)) })
+                };
                 Action::Proxy(targets.into_iter().filter_map(shared).collect())
             }
             DraftAction::Redirect(redirect) => Action::Redirect(redirect),
@@ -318,7 +342,9 @@ fn target(route: &Written, found: Use, weight: u32, at: &At, problems: &mut Vec<
     let timeouts = timeouts(&found.timeouts.with(&route.timeouts));
     let own_budget = route.retry.budget.map(|share| Arc::new(Budget::new(share.0)));
     let (strategy, keepalive) = (found.strategy, found.keepalive);
-    let build = move |upstream| Target { upstream, weight, strategy, key, retry, own_budget, keepalive, timeouts };
+    let identity = Arc::default();
+    let build =
+        move |upstream| Target { upstream, weight, strategy, key, retry, own_budget, keepalive, timeouts, identity };
     Some(DraftTarget { index: found.index, build: Box::new(build) })
 }
 

@@ -154,7 +154,7 @@ pub struct SessionRule {
     #[serde(default)]
     pub otherwise: Option<Otherwise>,
     /// Headers for the application, each with the field of the session that it tells; the client's own headers of that
-    /// name never pass. Default: {} (none).
+    /// name never pass, on no route to the same upstream. Default: {} (none).
     #[serde(default)]
     pub forward: BTreeMap<String, FieldPath>,
 }

@@ -162,15 +162,17 @@ pub(super) fn broke(ctx: &mut RequestContext) {
     }
 }
 
-/// Writes what the route forwards of the session, in place of whatever the client wrote in these headers.
+/// Writes what the route forwards of the session, in place of whatever the client wrote in the headers in which this or another
+/// route tells the same endpoints of sessions.
 ///
 /// # Errors
 /// None in practice: the values were checked when the session was read.
 pub(super) fn forward(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
-    let Some(rule) = ctx.route.as_ref().and_then(|route| route.session.as_ref()) else { return Ok(()) };
-    for (name, _) in &rule.forward {
+    let Some(target) = ctx.target() else { return Ok(()) };
+    for name in &*target.identity {
         remove_spellings(request, name);
     }
+    let Some(rule) = ctx.route.as_ref().and_then(|route| route.session.as_ref()) else { return Ok(()) };
     let Some(Check { standing: Standing::Live(session), .. }) = &ctx.sessions.rule else { return Ok(()) };
     for (name, field) in &rule.forward {
         if let Some(value) = session.value(*field) {

@@ -143,7 +143,7 @@ fn who_has_no_session_is_sent_to_the_login() {
 
 #[test]
 fn the_application_is_told_who_it_is_and_never_by_the_client() {
-    let more = "listeners: [{ address: 127.0.0.1:0, underscores: keep }]";
+    let more = "  - { path: /open, upstream: node }\nlisteners: [{ address: 127.0.0.1:0, underscores: keep }]";
     let case = Case::of(express, "forward: { x-user: passport.user, X-Visits: visits }", more);
     let cookie = case.redis.plant("alive", "alice");
     let spoofed = |ask: Ask| {
@@ -162,6 +162,10 @@ fn the_application_is_told_who_it_is_and_never_by_the_client() {
     // Named as a header of the connection it is no less deleted, and the gateway's own no less there.
     let told = case.told(&with(&cookie).header("Connection", "x-user").header("X-User", "mallory"));
     assert_eq!(told.head.headers("x-user"), ["alice"]);
+    // The application believes the header wherever it comes in: on a route that says nothing of sessions as well.
+    let open = Ask::get("/open").header("X-User", "mallory").header("X_User", "trudy");
+    let told = case.told(&open);
+    assert_eq!((told.header("x-user"), told.header("x_user")), (None, None));
     // What can't stand in a header is not forwarded.
     case.redis.ask::<()>(&["SET", "sess:odd", r#"{"cookie":{},"passport":{"user":"a\r\nX-Admin: 1"}}"#]);
     let told = case.told(&with(&signed("odd", SECRET)));
