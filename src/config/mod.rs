@@ -9,6 +9,7 @@ mod fitness;
 mod foreign;
 mod listener;
 mod load;
+mod mask;
 pub(crate) mod names;
 mod problem;
 mod process;

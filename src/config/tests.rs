@@ -297,6 +297,69 @@ fn a_token_that_is_written_out_is_starred_in_every_excerpt() {
     }
 }
 
+/// Secrets in each of the ways to write them.
+const WRITTEN_OUT: &str = "\
+listeners: [{ address: 0.0.0.0:8080 }]
+admin: { token: hunter2hunter2hunter2 }
+cookies:
+  secrets:
+    - hunter2 first
+    - \"hunter2\"
+    - 'hunter2'
+  nonsense: 1
+sessions:
+  web: { cookie: sid, format: express, secrets: [hunter2, \"hunter2 x\"], store: main, nonsense: 1 }
+  api:
+    bearer: true
+    format: jwt
+    jwt:
+      secrets: [
+        hunter2,
+        'hunter2',
+      ]
+    nonsense: 1
+  url: { cookie: sid, format: plain, store: redis://:hunter2@127.0.0.1, nonsense: 1 }
+  url2:
+    cookie: sid
+    format: plain
+    store: rediss://app:hunter2@127.0.0.1:6379/1
+stores:
+  main: redis://app:hunter2@127.0.0.1
+  list: { cluster: [redis://:hunter2@a, \"redis://:hunter2@b\"], nonsense: 1 }
+  raw: { url: redis://127.0.0.1, user: app, password: hunter2, nonsense: 1 }
+  block:
+    url: redis://127.0.0.1
+    password: >-
+      hunter2
+      hunter2
+  sentinel: { sentinel: { master: m, addresses: [redis://:hunter2@a], nonsense: 1 }, password: 'hunter2' }
+routes: []
+";
+
+#[test]
+fn no_slip_of_the_pen_shows_a_secret_that_is_written_out() {
+    // A character too many, too few or another one, anywhere but in the secret and in the words by which it is known.
+    const KNOWN: [&str; 7] = ["hunter2", "token:", "secrets:", "password:", "rediss://", "redis://", "app:"];
+    const SLIPS: [(&str, usize); 8] =
+        [("\"", 0), ("\n", 0), (" ", 0), ("", 1), ("'", 1), ("\n", 1), ("- ", 0), (": ", 0)];
+    let inside = |at: usize| {
+        let within =
+            |word: &&str| WRITTEN_OUT.match_indices(*word).any(|(from, _)| (from..from + word.len()).contains(&at));
+        KNOWN.iter().any(within)
+    };
+    for at in (0..WRITTEN_OUT.len()).filter(|at| !inside(*at)) {
+        // Each slip at every fourth place: all at all places take a minute.
+        for (piece, removed) in SLIPS.into_iter().skip(at % 4).step_by(4) {
+            let (before, after) = (&WRITTEN_OUT[..at], &WRITTEN_OUT[at + removed..]);
+            if let Err(error) = read_text(&[before, piece, after].concat()) {
+                let said = error.to_string();
+                let line = before.matches('\n').count() + 1;
+                assert!(!said.contains("hunter2"), "line {line}, {piece:?} for {removed}\n{said}");
+            }
+        }
+    }
+}
+
 #[test]
 fn included_files_are_one_namespace_in_the_order_of_their_names() {
     let directory = tempfile::tempdir().unwrap();
