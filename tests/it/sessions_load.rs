@@ -44,6 +44,8 @@ struct Known {
 
 #[derive(Default)]
 struct Counts {
+    /// How many have been asked for in their order.
+    turn: AtomicUsize,
     asked: AtomicUsize,
     /// Answered by another endpoint than the first time.
     misplaced: AtomicUsize,
@@ -114,8 +116,13 @@ async fn ask(gateway: SocketAddr, sessions: Arc<Vec<Known>>, counts: Arc<Counts>
     stream.set_nodelay(true).unwrap();
     let mut read = Vec::new();
     while Instant::now() < end {
-        // Some come often and most now and then: half of the requests are for a sixteenth of the sessions.
-        let session = &sessions[(fastrand::f64().powi(4) * SESSIONS as f64) as usize];
+        // Every session has its turn, and some come often: half of the other requests are for a sixteenth of the sessions.
+        let next = if fastrand::bool() {
+            counts.turn.fetch_add(1, Relaxed) % SESSIONS
+        } else {
+            (fastrand::f64().powi(4) * SESSIONS as f64) as usize
+        };
+        let session = &sessions[next];
         let first = session.endpoint.load(Relaxed);
         // Two first requests at once may well go to two endpoints; no client of ours does that.
         if first == 0 && session.taken.swap(true, Relaxed) {
@@ -216,6 +223,7 @@ fn run(sticky: &str, touching: bool) {
         gateway.memory_kib("VmHWM"),
     );
     assert_eq!((counts.misplaced.load(Relaxed), counts.failed.load(Relaxed)), (0, 0));
+    assert!(counts.turn.load(Relaxed) < SESSIONS || seen == SESSIONS, "{seen} sessions");
     assert!(asked > SESSIONS / 10, "only {asked} requests");
     assert!(highest <= MOST_BYTES, "{highest} bytes are remembered");
     drop(runtime);
