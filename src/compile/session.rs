@@ -344,6 +344,13 @@ fn check(
         let message = format!("`{key}` is among the gateway's own keys, `headgate:..`");
         problems.push(Problem::error(at.key("key"), message));
     }
+    let unsigned = written.format == SessionFormat::Plain && !stores.is_memory(store);
+    if written.key.as_ref().is_some_and(|key| unsigned && key.0.before.is_empty()) {
+        let message =
+            "nobody signs a plain id, and nothing stands before it: every key of this store passes as a session";
+        let hint = "give sessions a beginning of their own: `key: \"sess:{id}\"`";
+        problems.push(Problem::warning(at.key("key"), message).hint(hint));
+    }
     Some((place?, format?))
 }
 
