@@ -340,6 +340,15 @@ fn check(
                     them with 503 where a session is required";
         problems.push(Problem::error(at.clone(), message).hint(hint));
     }
+    if written.format == SessionFormat::Plain
+        && written.cookie.as_deref() == Some("connect.sid")
+        && !stores.is_memory(store)
+    {
+        let message =
+            "`connect.sid` is express-session's cookie, which is signed: as `plain` its sessions are never found";
+        let hint = "write `format: express`, with the application's secret: `secrets: [\"${SESSION_SECRET}\"]`";
+        problems.push(Problem::warning(at.key("format"), message).hint(hint));
+    }
     if let Some(key) = written.key.as_ref().filter(|key| key.0.before.starts_with("headgate:")) {
         let message = format!("`{key}` is among the gateway's own keys, `headgate:..`");
         problems.push(Problem::error(at.key("key"), message));

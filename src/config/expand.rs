@@ -110,7 +110,11 @@ impl Reader<'_, '_> {
             (Some(value), Some(_)) if !value.is_empty() => Some(value),
             (_, Some(default)) => Some(default.to_owned()),
             (None, None) => {
-                let hint = format!("set it, or give a default: `${{{name}:-value}}`");
+                let hint = match name {
+                    "id" | "sid" => "the id of a session stands as `{id}`, without the `$`".into(),
+                    "jti" => "the id of a token stands as `{jti}`, without the `$`".into(),
+                    _ => format!("set it, or give a default: `${{{name}:-value}}`"),
+                };
                 self.fault(&format!("the environment variable `{name}` is not set"), Some(&hint));
                 None
             }

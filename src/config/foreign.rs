@@ -86,7 +86,7 @@ const STRATEGIES: [(&str, &str); 38] = [
     ("failover", "write `first`, or mark endpoints with `backup: true`"),
 ];
 
-const KEYS: [ForeignKey; 130] = [
+const KEYS: [ForeignKey; 131] = [
     // The top of the file.
     key(&["upstream"], "Config", "upstreams", "it is `upstreams`, a map from name to upstream"),
     key(
@@ -832,7 +832,13 @@ const KEYS: [ForeignKey; 130] = [
         "it is `ca: FILE`",
     ),
     key(
-        &["prefix", "key_prefix", "key", "timeout", "cache", "when_store_down"],
+        &["prefix", "key_prefix"],
+        "StoreSettings",
+        "",
+        "it is `key: \"sess:{id}\"` of the source of sessions that asks the store",
+    ),
+    key(
+        &["key", "timeout", "cache", "when_store_down"],
         "StoreSettings",
         "",
         "it belongs to the source of sessions that asks the store",

@@ -377,6 +377,11 @@ impl FromStr for FieldPath {
         if let Some(rest) = text.strip_prefix("session.").or_else(|| text.strip_prefix("req.session.")) {
             return Err(format!("the path begins in the session: `{rest}`"));
         }
+        if text.contains(['=', '<', '>']) {
+            return Err(
+                "a field is there or not, and never compared: name one that only those have who are meant".into()
+            );
+        }
         match text.split('.').any(str::is_empty) {
             true => Err("a field is a path of names with a `.` between two, as in `passport.user`".into()),
             false => Ok(Self(text.split('.').map(str::to_owned).collect())),

@@ -17,7 +17,6 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
         "WeightedUpstream" => "name",
         "Upstream" => "endpoints",
         "SessionRule" => "source",
-        "Sticky" => "cookie",
         "RequireField" => "field",
         "OtherwiseRedirect" => "redirect",
         "Jwt" => "jwks",

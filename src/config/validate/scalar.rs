@@ -131,7 +131,13 @@ impl<'a> Validator<'a> {
             };
             if let Some(what) = what {
                 let message = format!("{} is text, and {shown} without quotes is {what}", place.name);
-                let hint = if place.secret { "quote it".into() } else { format!("write \"{written}\"") };
+                let hint = match (kind, place.key.as_str()) {
+                    _ if place.secret => "quote it".into(),
+                    (Kind::Bool(_), "cookie" | "session" | "source") => {
+                        format!("a name is wanted: `{}: NAME`", place.key)
+                    }
+                    _ => format!("write \"{written}\""),
+                };
                 self.fault(Fault::error(span, message).hint(hint));
                 return value;
             }
@@ -172,7 +178,13 @@ impl<'a> Validator<'a> {
             ),
             Err(reason) => {
                 let mut fault = Fault::error(span, format!("{} can't be read: {reason}", place.name));
-                if scalar.written.is_none() && Path::new(&scalar.text).is_relative() {
+                if scalar.text.starts_with("http://") || scalar.text.starts_with("https://") {
+                    let file = if place.key == "jwks" { "keys.json" } else { "FILE" };
+                    fault = fault.hint(format!(
+                        "files are read, and nothing is fetched: `curl -fsS -o {file} URL`, and write `{}: {file}`",
+                        place.key
+                    ));
+                } else if scalar.written.is_none() && Path::new(&scalar.text).is_relative() {
                     fault = fault.hint(format!("paths begin at the file that names them: `{}`", path.display()));
                 }
                 self.fault(fault);
@@ -339,6 +351,11 @@ impl<'a> Validator<'a> {
         }
         if ["off", "none", "no", "false", "disabled"].contains(&lower.as_str()) && want.words.is_empty() {
             return words::without(definition).map(str::to_owned);
+        }
+        if definition == "Sticky" {
+            let by_address = ["ip", "ip_hash", "source", "source_ip", "client_ip"].contains(&lower.as_str());
+            let strategy = "by the client's address is a strategy: `strategy: ip_hash`";
+            return if by_address { Some(strategy) } else { words::choice_of(definition) }.map(str::to_owned);
         }
         if ["on", "yes", "true", "default", "auto", "enabled"].contains(&lower.as_str()) {
             return match object.required.is_empty() && object.exactly_one.is_empty() && object.at_least_one.is_empty() {
