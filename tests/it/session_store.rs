@@ -12,7 +12,7 @@ use crate::harness::{
 const BUDGET: Duration = Duration::from_millis(100);
 
 /// What a busy machine may add to that. A look-up without a budget would take as long as the store is frozen.
-const ENOUGH: Duration = Duration::from_millis(1500);
+const ENOUGH: Duration = Duration::from_secs(4);
 
 /// A route that requires a session of this store (`redis://..`, or settings), and one that only uses it for its pin.
 fn text(store: &str, origins: &[Origin], policy: &str, cache: &str) -> String {
@@ -51,6 +51,10 @@ fn connected(gateway: &Gateway) {
 
 fn up(gateway: &Gateway) -> f64 {
     gateway.metrics().sum("headgate_session_store_up", &[("store", "main")])
+}
+
+fn checks(gateway: &Gateway, result: &str) -> f64 {
+    gateway.metrics().sum("headgate_session_checks_total", &[("source", "web"), ("result", result)])
 }
 
 /// What befalls a Redis, and what puts it right again.
@@ -98,8 +102,9 @@ fn trouble(policy: &str, begin: Step, end: Step) {
     for tally in [&tally, &free, &bound] {
         assert_eq!(tally.slower_than(BUDGET + ENOUGH), 0, "slowest: {:?}", tally.slowest());
     }
-    // The breaker: not every request pays for a store that is known to be away.
-    assert!(tally.slower_than(BUDGET) < 150, "{} of {} waited", tally.slower_than(BUDGET), tally.total());
+    // The breaker: most requests don't pay for a store that is known to be away. Counted, as on a busy machine all are slow.
+    let (waited, spared) = (checks(&gateway, "timeout"), checks(&gateway, "error"));
+    assert!(waited < spared, "{waited} waited for the whole budget, {spared} were told at once");
     assert_eq!(gateway.ask(&ask).status, 200, "the session is there again");
 }
 
