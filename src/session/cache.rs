@@ -196,16 +196,6 @@ impl<L: Load> Cache<L> {
         })
     }
 
-    /// What it asks with.
-    pub fn loader(&self) -> &L {
-        &self.load
-    }
-
-    /// What it was made from.
-    pub fn settings(&self) -> &CacheSettings {
-        &self.settings
-    }
-
     /// What is remembered of `id` at `now`: one hash, no allocation, no waiting.
     pub fn hit(&self, id: &str, now: Instant) -> Option<L::Value> {
         let kept = self.kept.get(id)?;

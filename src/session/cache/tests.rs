@@ -90,7 +90,7 @@ impl Fixture {
     /// Answers the oldest look-up that is still awaited.
     async fn answer(&self, answer: Answer) {
         loop {
-            let asked = self.cache.loader().asked.lock().unwrap().pop_front().expect("nobody asks");
+            let asked = self.cache.load.asked.lock().unwrap().pop_front().expect("nobody asks");
             if asked.send(answer).is_ok() {
                 break;
             }
@@ -100,11 +100,11 @@ impl Fixture {
 
     /// Whether a look-up waits for its answer.
     fn asking(&self) -> usize {
-        self.cache.loader().asked.lock().unwrap().iter().filter(|asked| !asked.is_closed()).count()
+        self.cache.load.asked.lock().unwrap().iter().filter(|asked| !asked.is_closed()).count()
     }
 
     fn times(&self) -> usize {
-        self.cache.loader().times.load(SeqCst)
+        self.cache.load.times.load(SeqCst)
     }
 
     fn hit(&self) -> Option<Version> {
@@ -124,7 +124,7 @@ impl Fixture {
 
     /// The work that was put off, begun.
     async fn keeper(&self) -> JoinSet<()> {
-        let works = std::mem::take(&mut *self.cache.loader().later.lock().unwrap());
+        let works = std::mem::take(&mut *self.cache.load.later.lock().unwrap());
         let tasks = works.into_iter().collect();
         settle().await;
         tasks
@@ -583,7 +583,7 @@ async fn nobody_in_a_crowd_sees_what_was_pushed_away_before_it_came() {
         async move {
             while !over.load(SeqCst) {
                 let at = fastrand::usize(..4);
-                let version = cache.loader().versions[at].fetch_add(1, SeqCst) + 1;
+                let version = cache.load.versions[at].fetch_add(1, SeqCst) + 1;
                 if fastrand::u32(..200) == 0 {
                     cache.lost()
                 } else {
@@ -600,7 +600,7 @@ async fn nobody_in_a_crowd_sees_what_was_pushed_away_before_it_came() {
         let (cache, over) = (cache.clone(), over.clone());
         async move {
             while !over.load(SeqCst) {
-                let works = std::mem::take(&mut *cache.loader().later.lock().unwrap());
+                let works = std::mem::take(&mut *cache.load.later.lock().unwrap());
                 for work in works {
                     work.await;
                 }
