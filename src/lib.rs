@@ -6,6 +6,8 @@
 
 pub mod telemetry;
 
+pub mod listener;
+
 pub mod config;
 
 pub mod endpoint;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin, GatewayStatus};
 use crate::config::{self, ListenAddress, Process, Threads};
-use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Terms, TermsOf};
+use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, TermsOf};
 use crate::proxy::Gateway;
 use crate::reload::{self, CookieKey, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
@@ -146,7 +146,8 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&fixed.process, idle_connections));
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
-    let listeners = bound.serve(proxy, terms(current), Arc::clone(&open));
+    let listeners = current.pin().listeners.clone();
+    let listeners = bound.serve(listeners, proxy, terms(current), Arc::clone(&open));
     server.add_service(Stoppable { listeners, stopping });
     let life = Life { signals: signals.end.into(), stop, open, longest: fixed.process.shutdown_timeout.0 };
     server.run(RunArgs { shutdown_signal: Box::new(life) });
@@ -216,17 +217,7 @@ fn server_conf(process: &Process, idle_connections: usize) -> ServerConf {
 
 /// Tells the edge what holds for a listener's next connection.
 fn terms(current: Arc<Current>) -> TermsOf {
-    Arc::new(move |index, client| {
-        let snapshot = current.pin();
-        // A listener's place can't change while the process runs.
-        let listener = &snapshot.listeners[index];
-        let mut limits = listener.limits;
-        if client.is_some_and(|ip| listener.trusted_proxies.iter().any(|net| net.contains(&ip))) {
-            // A trusted proxy brings everybody's connections.
-            limits.connections_per_ip = None;
-        }
-        Terms { limits, metrics: Arc::clone(&listener.metrics) }
-    })
+    Arc::new(move |id| current.pin().listener(id).map(|(_, listener)| Arc::clone(listener)))
 }
 
 /// The listeners, stopped by us: Pingora's own signal comes only when it no longer waits for requests.

@@ -5,14 +5,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 
-use crate::connection::Limits;
+use crate::listener::{Listener, ListenerId};
 use crate::route::Route;
 use crate::router::Router;
 use crate::session::Source;
 use crate::session::store::Store;
-use crate::telemetry::metrics::ListenerMetrics;
 use crate::upstream::Upstream;
 
 /// One generation of the configuration, compiled.
@@ -29,38 +27,8 @@ pub struct Snapshot {
     pub sessions: Vec<Arc<Source>>,
     /// Every store that one of them asks.
     pub stores: Vec<Arc<Store>>,
-    /// Every listener, in the order of the file; an accepted connection knows its index.
-    pub listeners: Vec<Listener>,
-}
-
-/// What holds for the connections of one listener. Its address can't change while the process runs.
-pub struct Listener {
-    /// The name from the file, or the address.
-    pub name: Arc<str>,
-    /// What one of its connections may take.
-    pub limits: Limits,
-    /// The most headers of a request.
-    pub max_headers: usize,
-    /// The longest request body, in bytes.
-    pub max_body: Option<u64>,
-    /// Who may tell us about the client.
-    pub trusted_proxies: Vec<IpNet>,
-    /// What becomes of header names that hold `_`.
-    pub underscores: Underscores,
-    /// Its metric handles.
-    pub metrics: Arc<ListenerMetrics>,
-}
-
-/// What to do with header names that hold `_`, which CGI-like applications cannot tell from `-`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Underscores {
-    /// Leave the header out.
-    #[default]
-    Drop,
-    /// Answer 400.
-    Refuse,
-    /// Forward it.
-    Keep,
+    /// Every listener, in the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
 }
 
 /// The program's one configuration cell.
@@ -69,6 +37,11 @@ pub struct Current(ArcSwap<Snapshot>);
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// The listener of this id and its place in the file; none where the file no longer has it.
+    pub fn listener(&self, id: &ListenerId) -> Option<(usize, &Arc<Listener>)> {
+        self.listeners.iter().enumerate().find(|(_, listener)| listener.id == *id)
+    }
+
     /// From now on scrapes read these endpoints, stores and caches.
     fn put_in_place(&self) {
         for upstream in &self.upstreams {

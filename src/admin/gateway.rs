@@ -38,7 +38,7 @@ impl Source for GatewayStatus {
 
     fn status(&self) -> Status {
         let (snapshot, now) = (self.current.pin(), Instant::now());
-        let listener = |(listener, address): (&crate::snapshot::Listener, &String)| ListenerStatus {
+        let listener = |(listener, address): (&Arc<crate::listener::Listener>, &String)| ListenerStatus {
             name: listener.name.to_string(),
             address: address.clone(),
             connections: listener.metrics.active(),

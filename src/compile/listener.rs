@@ -1,10 +1,10 @@
 //! `listeners` and `admin`: which addresses, and what holds for their connections.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::config::{Admin, At, ListenAddress, Listener as Written, Problem, Underscores as WrittenUnderscores};
-use crate::connection::Limits;
-use crate::snapshot::{Listener, Underscores};
+use crate::listener::{Limits, Listener, ListenerId, Underscores};
 use crate::telemetry::metrics::Metrics;
 
 /// A listener's name: its own, or its address.
@@ -12,7 +12,7 @@ pub(super) fn name(written: &Written) -> String {
     written.name.clone().unwrap_or_else(|| written.address.to_string())
 }
 
-pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec<Problem>) -> Vec<Listener> {
+pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec<Problem>) -> Vec<Arc<Listener>> {
     let at = At::root().key("listeners");
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
@@ -29,13 +29,25 @@ pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec
             problems.push(Problem::error(at.key("name"), format!("two listeners have the name `{}`", name(listener))));
         }
     }
-    written.iter().map(|listener| compile_one(listener, metrics)).collect()
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let id = |address: &str, seen: &mut HashMap<String, usize>| {
+        let occurrence = seen.entry(address.to_owned()).or_default();
+        *occurrence += 1;
+        ListenerId::new(address, *occurrence - 1)
+    };
+    let one = |listener: &Written| {
+        let address = listener.address.to_string();
+        Arc::new(compile_one(listener, id(&address, &mut seen), address, metrics))
+    };
+    written.iter().map(one).collect()
 }
 
-fn compile_one(written: &Written, metrics: &Metrics) -> Listener {
+fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Metrics) -> Listener {
     let name = name(written);
     let limits = &written.limits;
     Listener {
+        id,
+        address,
         metrics: metrics.listener(&name),
         name: name.into(),
         limits: Limits {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Limits;
+use crate::listener::Limits;
 
 /// When the present phase of a connection ends, and why.
 #[derive(Debug)]

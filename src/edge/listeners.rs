@@ -26,6 +26,7 @@ use pingora::services::listening;
 use tokio::task::JoinSet;
 
 use super::{Admission, Edge, OpenConnections, TermsOf};
+use crate::listener::Listener;
 
 /// Reads go straight into Pingora's own buffers, which are large enough: one copy and 64 KiB a connection less.
 /// Writes are gathered, so that a small response with its head is one packet.
@@ -62,6 +63,8 @@ pub struct BindError {
 /// The service that accepts on every bound address.
 pub struct Listeners<A> {
     bound: Option<Bound>,
+    /// What each socket is, in the same order.
+    listeners: Vec<Arc<Listener>>,
     app: Arc<A>,
     terms: TermsOf,
     open: Arc<OpenConnections>,
@@ -121,9 +124,15 @@ impl Bound {
         self.sockets.iter().filter_map(file).collect()
     }
 
-    /// The service that takes every connection to `app`, counted in `open`.
-    pub fn serve<A>(self, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> Listeners<A> {
-        Listeners { bound: Some(self), app, terms, open }
+    /// The service that takes every connection to `app`, counted in `open`. `listeners` are what was bound, in the same order.
+    pub fn serve<A>(
+        self,
+        listeners: Vec<Arc<Listener>>,
+        app: Arc<A>,
+        terms: TermsOf,
+        open: Arc<OpenConnections>,
+    ) -> Listeners<A> {
+        Listeners { bound: Some(self), listeners, app, terms, open }
     }
 }
 
@@ -145,7 +154,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, tasks_per_socket: usize) {
         let mut files = Vec::new();
         let mut accepting = JoinSet::new();
-        for (index, socket) in self.bound.take().into_iter().flat_map(|bound| bound.sockets).enumerate() {
+        let sockets = self.bound.take().into_iter().flat_map(|bound| bound.sockets);
+        for (listener, socket) in std::mem::take(&mut self.listeners).into_iter().zip(sockets) {
             // A table of our own: Pingora's outlives the socket, and would wrap whatever gets its number next.
             let mut table = Fds::new();
             let address = socket.address;
@@ -164,7 +174,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
                 }
             };
             let admission = Arc::new(Admission::new(Arc::clone(&self.open)));
-            let edge = Edge::new(index, Arc::clone(&self.app), Arc::clone(&self.terms), admission);
+            let edge = Edge::new(listener, Arc::clone(&self.app), Arc::clone(&self.terms), admission);
             let mut service = listening::Service::new(address.clone(), edge);
             service.add_listener(config.l4_buffer(BUFFERS));
             let table: ListenFds = Arc::new(table.into());

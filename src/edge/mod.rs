@@ -7,7 +7,7 @@ mod admission;
 mod listeners;
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,8 +19,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use crate::connection::{Connection, EdgeStream, Limits};
-use crate::telemetry::metrics::{ListenerMetrics, Protocol, RefusalReason};
+use crate::connection::{Connection, EdgeStream};
+use crate::listener::{Listener, ListenerId};
+use crate::telemetry::metrics::{Protocol, RefusalReason};
 
 use admission::Admission;
 pub use admission::OpenConnections;
@@ -31,22 +32,14 @@ pub use listeners::{BindError, Bound, Listeners, SocketFile, bind};
 const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What the configuration in force says of one listener.
-#[derive(Debug)]
-pub struct Terms {
-    /// What its connections may take.
-    pub limits: Limits,
-    /// Where they are counted.
-    pub metrics: Arc<ListenerMetrics>,
-}
-
-/// Tells the terms of a listener, by its place in the configuration, for a client. Asked once per accepted
+/// Tells what the configuration in force says of a listener; none where it no longer has it. Asked once per accepted
 /// connection, so that a reload concerns the next one.
-pub type TermsOf = Arc<dyn Fn(usize, Option<IpAddr>) -> Terms + Send + Sync>;
+pub type TermsOf = Arc<dyn Fn(&ListenerId) -> Option<Arc<Listener>> + Send + Sync>;
 
 /// One listener's way to the HTTP application `A` that all listeners share.
 struct Edge<A> {
-    listener: usize,
+    /// As it was when it began to accept.
+    listener: Arc<Listener>,
     app: Arc<A>,
     terms: TermsOf,
     admission: Arc<Admission>,
@@ -67,8 +60,8 @@ mod tests;
 // === impl Edge ===
 
 impl<A> Edge<A> {
-    /// Takes the connections of the listener at place `listener` to `app`.
-    fn new(listener: usize, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
+    /// Takes the connections of `listener` to `app`.
+    fn new(listener: Arc<Listener>, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
         Edge { listener, app, terms, admission }
     }
 }
@@ -78,15 +71,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let peer = client(&stream);
         let ip = peer.map(|peer| peer.ip());
-        let terms = (self.terms)(self.listener, ip);
-        let Some(admitted) = self.admission.admit(ip, terms.limits.connections_per_ip) else {
-            terms.metrics.refused(RefusalReason::PerAddressLimit);
+        let listener = (self.terms)(&self.listener.id).unwrap_or_else(|| Arc::clone(&self.listener));
+        let Some(admitted) = self.admission.admit(ip, ip.and_then(|ip| listener.connections_per_ip(ip))) else {
+            listener.metrics.refused(RefusalReason::PerAddressLimit);
             let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
             let _ = stream.shutdown().await;
             return None;
         };
-        let counted = (admitted, terms.metrics.connected(Protocol::Http1));
-        let connection = Connection::new(self.listener, peer, &terms.limits);
+        let counted = (admitted, listener.metrics.connected(Protocol::Http1));
+        let connection = Connection::new(listener, peer);
         let stream = Box::new(EdgeStream::new(stream, connection));
         let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
         let connection = async move {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::connection::Cause;
-use crate::telemetry::metrics::Metrics;
+use crate::listener::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
@@ -81,18 +81,20 @@ struct Fixture {
 }
 
 /// A head may take a second and have 400 bytes; a connection may idle for five seconds.
-fn terms(connections_per_ip: Option<u32>) -> TermsOf {
-    let metrics = Metrics::default().listener("http");
-    Arc::new(move |_, _| {
-        let limits = Limits { header_bytes: 400, header_timeout: SECOND, idle_timeout: 5 * SECOND, connections_per_ip };
-        Terms { limits, metrics: Arc::clone(&metrics) }
-    })
+fn listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
+    Listener::bare(Limits { header_bytes: 400, header_timeout: SECOND, idle_timeout: 5 * SECOND, connections_per_ip })
+}
+
+/// A configuration that does not change.
+fn terms() -> TermsOf {
+    Arc::new(|_| None)
 }
 
 async fn connected() -> Fixture {
     let app = Arc::new(App::default());
     let open = Arc::new(OpenConnections::default());
-    let edge = Arc::new(Edge::new(0, Arc::clone(&app), terms(None), Arc::new(Admission::new(Arc::clone(&open)))));
+    let edge =
+        Arc::new(Edge::new(listener(None), Arc::clone(&app), terms(), Arc::new(Admission::new(Arc::clone(&open)))));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
     assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
@@ -280,8 +282,7 @@ async fn a_head_under_way_is_served_when_the_process_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_another_task_brings_forward_is_kept() {
-    let limits = terms(None)(0, None).limits;
-    let connection = Connection::new(0, None, &limits);
+    let connection = Connection::new(listener(None), None);
     let (_client, server) = duplex(64);
     let mut stream = EdgeStream::new(Box::new(server), Arc::clone(&connection));
     connection.deadline.request_begins();
@@ -312,7 +313,8 @@ async fn listeners_serve_tcp_and_unix_and_close_both_when_the_process_stops() {
     let bound = bind(["127.0.0.1:0", &format!("unix:{}", path.display())]).unwrap();
     let address = bound.addresses().next().unwrap().to_owned();
     let open = Arc::new(OpenConnections::default());
-    let mut listeners = bound.serve(Arc::new(App::default()), terms(Some(1)), Arc::clone(&open));
+    let both = vec![listener(Some(1)), listener(Some(1))];
+    let mut listeners = bound.serve(both, Arc::new(App::default()), terms(), Arc::clone(&open));
     let (stop, shutdown) = watch::channel(false);
     let served = tokio::spawn(async move { listeners.start_service(None, shutdown, 2).await });
 

@@ -19,17 +19,16 @@ use super::strictness::{self, Violation};
 use crate::connection::Connection;
 use crate::route::{Action, Route, Target};
 use crate::router::{RequestHead, host, path};
-use crate::snapshot::Snapshot;
 
 /// The first hook of a request: ties it to its connection and sets what Pingora shall enforce.
 pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
     let downstream = session.as_downstream_mut();
-    ctx.connection = Connection::of(downstream).cloned();
-    if let Some(connection) = &ctx.connection {
+    if let Some(connection) = Connection::of(downstream).cloned() {
         connection.deadline.request_begins();
         if downstream.is_body_empty() {
             connection.deadline.body_read();
         }
+        ctx.came_by(connection);
     }
     ctx.request_complete = downstream.is_body_empty();
 }
@@ -40,7 +39,7 @@ pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
 /// Why it is answered with a failure instead.
 pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<Arc<Route>, Failure> {
     let snapshot = Arc::clone(&ctx.snapshot);
-    let listener = ctx.listener(&snapshot).ok_or(Failure::Internal)?;
+    let (place, listener) = ctx.listener.clone().ok_or(Failure::Internal)?;
     ctx.raw = session.to_h1_raw();
     let request = session.req_header_mut();
     strictness::check(request, Some(&ctx.raw), listener.underscores).map_err(Failure::Refused)?;
@@ -57,7 +56,7 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
     }
     normalise_target(request)?;
     let head = RequestHead {
-        listener: ctx.listener_index(),
+        listener: place,
         host: &ctx.host,
         path: request.uri.path(),
         query: request.uri.query(),
@@ -111,10 +110,9 @@ pub(super) async fn run_plugins(
     if !route.chain.wants(Hooks::REQUEST) {
         return Ok(false);
     }
-    let snapshot: Arc<Snapshot> = Arc::clone(&ctx.snapshot);
     let request = session.req_header_mut();
     let uri = request.uri.clone();
-    let mut exchange = ctx.exchange(route, &snapshot, request, uri.path());
+    let mut exchange = ctx.exchange(route, request, uri.path());
     match route.chain.on_request(&mut exchange).await {
         Ok(None) => Ok(false),
         Ok(Some(answer)) => {

@@ -119,10 +119,9 @@ async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: Respons
 /// A plugin that fails here can't take back an answer that is already made: it is logged, and the answer goes as it is.
 pub(super) fn on_response(session: &mut Session, ctx: &mut RequestContext, head: &mut ResponseHeader) {
     let Some(route) = ctx.route.clone().filter(|route| route.chain.wants(Hooks::RESPONSE)) else { return };
-    let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     let request = session.req_header_mut();
     let path = request.uri.clone();
-    let mut exchange = ctx.exchange(&route, &snapshot, request, path.path());
+    let mut exchange = ctx.exchange(&route, request, path.path());
     if let Err(fault) = route.chain.on_response(&mut exchange, head) {
         log::error!("plugin {} failed on a response of route {}: {}", fault.plugin, route.name, fault.error);
     }

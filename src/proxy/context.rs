@@ -14,8 +14,9 @@ use super::headers::ClientAddress;
 use super::session::Sessions;
 use crate::connection::{Cause, Connection};
 use crate::endpoint::Endpoint;
+use crate::listener::Listener;
 use crate::route::{Route, Target};
-use crate::snapshot::{Listener, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Held, RetryReason, SkipReason};
 use crate::upstream::{Lease, Tried};
 
@@ -27,6 +28,9 @@ pub struct RequestContext {
     pub(super) started: Instant,
     /// What the edge knows of its connection.
     pub(super) connection: Option<Arc<Connection>>,
+    /// The listener that the client came to, as the snapshot has it, and its place there; one that the file has lost since is as
+    /// the connection found it, and has no place. None where no edge accepted the connection.
+    pub(super) listener: Option<(usize, Arc<Listener>)>,
     /// Who asks.
     pub(super) client: ClientAddress,
     /// The client's own `Host`.
@@ -108,6 +112,7 @@ impl RequestContext {
             snapshot,
             started: Instant::now(),
             connection: None,
+            listener: None,
             client: ClientAddress { peer: None, client: None, trusted: false, secure: false },
             host_header: None,
             host: Box::default(),
@@ -141,14 +146,16 @@ impl RequestContext {
         }
     }
 
-    /// What holds for the listener that the client came to; the first one's rules where no edge accepted the connection.
-    pub(super) fn listener<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Listener> {
-        snapshot.listeners.get(self.listener_index())
+    /// Ties it to its connection.
+    pub(super) fn came_by(&mut self, connection: Arc<Connection>) {
+        let present = self.snapshot.listener(&connection.listener.id).map(|(at, listener)| (at, Arc::clone(listener)));
+        self.listener = Some(present.unwrap_or_else(|| (usize::MAX, Arc::clone(&connection.listener))));
+        self.connection = Some(connection);
     }
 
-    /// The listener's place in the file.
-    pub(super) fn listener_index(&self) -> usize {
-        self.connection.as_ref().map_or(0, |connection| connection.listener)
+    /// What holds for the listener that the client came to.
+    pub(super) fn listener(&self) -> Option<&Arc<Listener>> {
+        self.listener.as_ref().map(|(_, listener)| listener)
     }
 
     /// The upstream that serves the request; none while no route is found, or where the route answers itself.
@@ -160,11 +167,10 @@ impl RequestContext {
     pub(super) fn exchange<'a>(
         &'a mut self,
         route: &'a Route,
-        snapshot: &'a Snapshot,
         request: &'a mut RequestHeader,
         path: &'a str,
     ) -> Exchange<'a> {
-        let listener = self.listener(snapshot).map_or("", |listener| &*listener.name);
+        let listener = self.listener.as_ref().map_or("", |(_, listener)| &*listener.name);
         Exchange {
             request,
             client_ip: self.client.client,

@@ -110,9 +110,8 @@ impl ProxyHttp for Gateway {
             route.metrics.foreign_upgrade();
         }
         if route.chain.wants(Hooks::UPSTREAM_REQUEST) {
-            let snapshot = Arc::clone(&ctx.snapshot);
             let uri = session.req_header().uri.clone();
-            let mut exchange = ctx.exchange(&route, &snapshot, session.req_header_mut(), uri.path());
+            let mut exchange = ctx.exchange(&route, session.req_header_mut(), uri.path());
             if let Err(fault) = route.chain.on_upstream_request(&mut exchange, request) {
                 log::error!("plugin {} failed on a request of route {}: {}", fault.plugin, route.name, fault.error);
                 return Err(fail(ctx, Failure::Plugin));
@@ -129,7 +128,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if !ctx.upgraded {
-            let most = ctx.listener(&ctx.snapshot).and_then(|listener| listener.max_body);
+            let most = ctx.listener().and_then(|listener| listener.max_body);
             if most.is_some_and(|most| session.as_ref().body_bytes_read() as u64 > most) {
                 return Err(fail(ctx, Failure::BodyTooLarge));
             }
@@ -213,9 +212,8 @@ impl ProxyHttp for Gateway {
         let Some(route) = ctx.route.clone().filter(|route| route.chain.wants(Hooks::RESPONSE_BODY)) else {
             return Ok(None);
         };
-        let snapshot = Arc::clone(&ctx.snapshot);
         let uri = session.req_header().uri.clone();
-        let mut exchange = ctx.exchange(&route, &snapshot, session.req_header_mut(), uri.path());
+        let mut exchange = ctx.exchange(&route, session.req_header_mut(), uri.path());
         if let Err(fault) = route.chain.on_response_body(&mut exchange, &mut Body { bytes: body, end }) {
             log::error!("plugin {} failed on a response of route {}: {}", fault.plugin, route.name, fault.error);
             return Err(fail(ctx, Failure::Plugin));

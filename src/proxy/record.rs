@@ -46,7 +46,7 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
     let duration = ctx.started.elapsed();
     let request = downstream.req_header();
     let route = ctx.route.as_ref().map_or_else(|| gateway.metrics.unrouted(), |route| &route.metrics);
-    if let Some(listener) = ctx.listener(&ctx.snapshot) {
+    if let Some(listener) = ctx.listener() {
         route.finished(&listener.metrics, &request.method, status, duration, request_bytes, response_bytes);
     }
     if !gateway.access_log.is_on() {
@@ -55,7 +55,7 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
     gateway.access_log.write(Summary {
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
         client: ctx.client.client,
-        listener: ctx.listener(&ctx.snapshot).map(|listener| listener.name.clone()).unwrap_or_else(|| "".into()),
+        listener: ctx.listener().map(|listener| listener.name.clone()).unwrap_or_else(|| "".into()),
         method: request.method.clone(),
         host: ctx.host_header.take(),
         target: target(&ctx.raw),

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::{Method, Version};
 use pingora_http::RequestHeader;
 
-use crate::snapshot::Underscores;
+use crate::listener::Underscores;
 
 /// Why a request head is refused. Its text goes to the client and to the log: it never repeats what the client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

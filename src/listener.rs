@@ -1,0 +1,111 @@
+//! What holds for one address that clients connect to, and for every connection that came there.
+//!
+//! Made by `compile` with each generation. The edge reads it when a connection is accepted; a request goes by the one of
+//! its own generation, found by the [`ListenerId`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::telemetry::metrics::ListenerMetrics;
+
+/// What a listener is known by from one generation to the next: its address in the file. Addresses with port 0, of which
+/// there may be several, are numbered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(Arc<str>);
+
+/// One address that clients connect to.
+#[derive(Debug)]
+pub struct Listener {
+    /// The same for as long as its address stands in the file.
+    pub id: ListenerId,
+    /// The address, as [`edge::bind`](crate::edge::bind) takes it.
+    pub address: String,
+    /// The name from the file, or the address.
+    pub name: Arc<str>,
+    /// What one of its connections may take.
+    pub limits: Limits,
+    /// The most headers of a request.
+    pub max_headers: usize,
+    /// The longest request body, in bytes.
+    pub max_body: Option<u64>,
+    /// Who may tell us about the client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What becomes of header names that hold `_`.
+    pub underscores: Underscores,
+    /// Its metric handles.
+    pub metrics: Arc<ListenerMetrics>,
+}
+
+/// What one connection may take, as its listener says. Read once per connection: a reload concerns new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes a request head may have, in bytes.
+    pub header_bytes: usize,
+    /// From a head's first byte to its last; and from accepting a connection to its first byte.
+    pub header_timeout: Duration,
+    /// Between two requests of one connection.
+    pub idle_timeout: Duration,
+    /// The most connections at one time of one address; none for no bound.
+    pub connections_per_ip: Option<u32>,
+}
+
+/// What to do with header names that hold `_`, which CGI-like applications cannot tell from `-`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Underscores {
+    /// Leave the header out.
+    #[default]
+    Drop,
+    /// Answer 400.
+    Refuse,
+    /// Forward it.
+    Keep,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// The most connections of one client; a trusted proxy brings everybody's.
+    pub fn connections_per_ip(&self, client: IpAddr) -> Option<u32> {
+        self.limits.connections_per_ip.filter(|_| !self.trusts(client))
+    }
+
+    /// A listener without rules, for tests.
+    #[cfg(test)]
+    pub(crate) fn bare(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            id: ListenerId::new("127.0.0.1:0", 0),
+            address: "127.0.0.1:0".to_owned(),
+            name: "http".into(),
+            limits,
+            max_headers: 100,
+            max_body: None,
+            trusted_proxies: Vec::new(),
+            underscores: Underscores::Drop,
+            metrics: crate::telemetry::metrics::Metrics::default().listener("http"),
+        })
+    }
+
+    /// Whether this peer may tell us about the client.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+}
+
+// === impl ListenerId ===
+
+impl ListenerId {
+    /// The id of the `occurrence`-th listener (from 0) with this address.
+    pub fn new(address: &str, occurrence: usize) -> Self {
+        Self(if occurrence == 0 { address.into() } else { format!("{address}#{occurrence}").into() })
+    }
+}
+
+impl fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
