@@ -34,6 +34,8 @@ pub struct Listener {
     pub max_body: Option<u64>,
     /// Who may tell us about the client.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each of its connections begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// What becomes of header names that hold `_`.
     pub underscores: Underscores,
     /// Its metric handles.
@@ -75,15 +77,18 @@ impl Listener {
 
     /// A listener without rules, for tests.
     #[cfg(test)]
-    pub(crate) fn bare(limits: Limits) -> Arc<Self> {
+    pub(crate) fn bare(address: &str, limits: Limits) -> Arc<Self> {
+        static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let occurrence = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Arc::new(Self {
-            id: ListenerId::new("127.0.0.1:0", 0),
-            address: "127.0.0.1:0".to_owned(),
+            id: ListenerId::new(address, occurrence),
+            address: address.to_owned(),
             name: "http".into(),
             limits,
             max_headers: 100,
             max_body: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             underscores: Underscores::Drop,
             metrics: crate::telemetry::metrics::Metrics::default().listener("http"),
         })

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin, GatewayStatus};
 use crate::config::{self, ListenAddress, Process, Threads};
-use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, TermsOf};
+use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Sockets, TermsOf};
+use crate::listener::{Listener, ListenerId};
 use crate::proxy::Gateway;
 use crate::reload::{self, CookieKey, Refused, Reloader, Running, Serving};
 use crate::snapshot::Current;
@@ -84,7 +85,7 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     for warning in &first.warnings {
         warn!("{warning}");
     }
-    raise_file_limit();
+    let files = raise_file_limit();
 
     // Our own runtime, so that signals are caught from here on: unheard, a SIGHUP would end the process.
     let control = runtime()?;
@@ -92,13 +93,12 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let signals = Signals::listen().map_err(|error| StartError::System(format!("signals can't be caught: {error}")))?;
 
     let fixed = first.fixed.clone();
-    let bound = edge::bind(fixed.listeners.iter().map(|(address, _)| address.to_string()))?;
+    let bound = edge::bind(&first.compiled.snapshot.listeners)?;
     let admin = bind_admin(&fixed.admin)?;
-    let mut socket_files = bound.socket_files();
+    let mut socket_files: Vec<SocketFile> = bound.socket_files().cloned().collect();
     if let ListenAddress::Unix(path) = &fixed.admin.address {
         socket_files.push(SocketFile::of(path).map_err(system)?);
     }
-    let addresses: Vec<String> = bound.addresses().map(str::to_owned).collect();
     let pid_file =
         fixed.process.pid_file.as_deref().map(life::PidFile::write).transpose().map_err(StartError::System)?;
     if let Some(user) = &fixed.process.user {
@@ -115,39 +115,39 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     let (orders, ordered) = watch::channel(first.compiled.orders);
     let current = Arc::new(Current::new(first.compiled.snapshot));
     metrics.reload().started(1);
-    let running = Running {
-        current: Arc::clone(&current),
-        metrics: Arc::clone(&metrics),
-        access_log: Arc::clone(&access_log),
-        orders,
-    };
-    let reloader = Arc::new(Reloader::new(file, registry, cookie_key, running, serving));
-
-    let (stop, stopping) = watch::channel(false);
-    let (end, ending) = watch::channel(false);
-    let open = Arc::new(OpenConnections::default());
-    let first_orders = ordered.borrow().clone();
-    control.spawn(Supervisor::new().run(ordered, ending.clone()));
-    first_orders.wait_until_tried(reload::LONGEST_WAIT);
-    drop(first_orders);
-    control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
-    control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
-    let status =
-        GatewayStatus { started, current: Arc::clone(&current), reloader, addresses, stopping: stopping.clone() };
-    control.spawn(serve_admin(admin, Arc::clone(&metrics), status, ending));
-    drop(guard);
-
     let gateway = Gateway {
         current: Arc::clone(&current),
-        metrics,
+        metrics: Arc::clone(&metrics),
         access_log: Arc::clone(&access_log),
         failures_told: Quota::new(FAILURES_TOLD),
     };
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&fixed.process, idle_connections));
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
-    let listeners = current.pin().listeners.clone();
-    let listeners = bound.serve(listeners, proxy, terms(current), Arc::clone(&open));
+    let open = Arc::new(OpenConnections::new(most_connections(&fixed.process, files)));
+    let (sockets, listeners) = bound.serve(proxy, terms(Arc::clone(&current)), Arc::clone(&open));
+    let running = Running {
+        current: Arc::clone(&current),
+        metrics: Arc::clone(&metrics),
+        access_log: Arc::clone(&access_log),
+        orders,
+        sockets: Arc::clone(&sockets) as Arc<dyn reload::Sockets>,
+    };
+    let reloader = Arc::new(Reloader::new(file, registry, cookie_key, running, serving));
+
+    let (stop, stopping) = watch::channel(false);
+    let (end, ending) = watch::channel(false);
+    let first_orders = ordered.borrow().clone();
+    control.spawn(Supervisor::new().run(ordered, ending.clone()));
+    first_orders.wait_until_tried(reload::LONGEST_WAIT);
+    drop(first_orders);
+    control.spawn(reload::follow(Arc::clone(&reloader), signals.hangup, ending.clone()));
+    control.spawn(life::reopen_logs(signals.reopen, Arc::clone(&access_log), ending.clone()));
+    let address_of = Box::new(move |id: &ListenerId| sockets.address(id));
+    let status = GatewayStatus { started, current, reloader, address_of, stopping: stopping.clone() };
+    control.spawn(serve_admin(admin, metrics, status, ending));
+    drop(guard);
+
     server.add_service(Stoppable { listeners, stopping });
     let life = Life { signals: signals.end.into(), stop, open, longest: fixed.process.shutdown_timeout.0 };
     server.run(RunArgs { shutdown_signal: Box::new(life) });
@@ -190,12 +190,25 @@ fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
         .map_err(|error| StartError::System(format!("no thread can be started: {error}")))
 }
 
-/// Each request takes two descriptors, and the usual limit of 1,024 is for programs of another time.
-fn raise_file_limit() {
+/// Each request takes two descriptors, and the usual limit of 1,024 is for programs of another time. Returns the limit.
+fn raise_file_limit() -> u64 {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => info!("up to {limit} files and connections at a time"),
-        Err(error) => warn!("the limit of open files could not be raised: {error}"),
+        Ok(limit) => {
+            info!("up to {limit} files at a time");
+            limit
+        }
+        Err(error) => {
+            warn!("the limit of open files could not be raised: {error}");
+            rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft)
+        }
     }
+}
+
+/// How many connections may be open: as many as the file says, or half of the files that may be, as each needs a second one for
+/// its endpoint. Out of files, nobody could be refused with a word, and accepting stands still for a second each time.
+fn most_connections(process: &Process, files: u64) -> usize {
+    let most = process.max_connections.0.map_or(files / 2, u64::from);
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 fn server_conf(process: &Process, idle_connections: usize) -> ServerConf {
@@ -218,6 +231,13 @@ fn server_conf(process: &Process, idle_connections: usize) -> ServerConf {
 /// Tells the edge what holds for a listener's next connection.
 fn terms(current: Arc<Current>) -> TermsOf {
     Arc::new(move |id| current.pin().listener(id).map(|(_, listener)| Arc::clone(listener)))
+}
+
+impl reload::Sockets for Sockets {
+    fn change<'a>(&'a self, listeners: &[Arc<Listener>]) -> Result<Box<dyn FnOnce() + 'a>, String> {
+        let change = Self::change(self, listeners).map_err(|error| error.to_string())?;
+        Ok(Box::new(move || change.apply()))
+    }
 }
 
 /// The listeners, stopped by us: Pingora's own signal comes only when it no longer waits for requests.

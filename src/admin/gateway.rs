@@ -11,6 +11,7 @@ use super::status::{ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, St
 use super::{Drain, Drained, Source};
 use crate::config;
 use crate::endpoint::Endpoint;
+use crate::listener::{Listener, ListenerId};
 use crate::reload::{LastReload, Reloader};
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access_log::rfc3339;
@@ -25,8 +26,8 @@ pub struct GatewayStatus {
     pub current: Arc<Current>,
     /// How the last reload went.
     pub reloader: Arc<Reloader>,
-    /// The listeners' real addresses, in the order of the file.
-    pub addresses: Vec<String>,
+    /// Tells a listener's real address; none while it is being removed.
+    pub address_of: Box<dyn Fn(&ListenerId) -> Option<String> + Send + Sync>,
     /// Turns true when the gateway stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -38,9 +39,9 @@ impl Source for GatewayStatus {
 
     fn status(&self) -> Status {
         let (snapshot, now) = (self.current.pin(), Instant::now());
-        let listener = |(listener, address): (&Arc<crate::listener::Listener>, &String)| ListenerStatus {
+        let listener = |listener: &Arc<Listener>| ListenerStatus {
             name: listener.name.to_string(),
-            address: address.clone(),
+            address: (self.address_of)(&listener.id).unwrap_or_else(|| listener.address.clone()),
             connections: listener.metrics.active(),
         };
         let upstream = |upstream: &Arc<Upstream>| UpstreamStatus::of(upstream, &bound(&snapshot, upstream), now);
@@ -50,7 +51,7 @@ impl Source for GatewayStatus {
             uptime_seconds: self.started.elapsed().as_secs(),
             ready: self.is_ready(),
             last_reload: self.reloader.last().map(reload),
-            listeners: snapshot.listeners.iter().zip(&self.addresses).map(listener).collect(),
+            listeners: snapshot.listeners.iter().map(listener).collect(),
             routes: snapshot.routes.iter().map(|route| RouteStatus::of(&route.metrics)).collect(),
             upstreams: snapshot.upstreams.iter().map(upstream).collect(),
             sessions: snapshot.sessions.iter().map(|source| SessionStatus::of(source)).collect(),

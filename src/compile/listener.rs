@@ -29,6 +29,15 @@ pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec
             problems.push(Problem::error(at.key("name"), format!("two listeners have the name `{}`", name(listener))));
         }
     }
+    for (index, listener) in written.iter().enumerate() {
+        // Over a unix socket there is no address to trust: its file says who may connect.
+        let over_tcp = matches!(listener.address, ListenAddress::Tcp(_));
+        if listener.proxy_protocol && over_tcp && listener.trusted_proxies.is_empty() {
+            let message = "`proxy_protocol` without `trusted_proxies` lets nobody connect".to_owned();
+            let hint = "write the networks of the balancers that connect here: `trusted_proxies: [10.0.0.0/8]`";
+            problems.push(Problem::error(at.index(index).key("proxy_protocol"), message).hint(hint));
+        }
+    }
     let mut seen: HashMap<String, usize> = HashMap::new();
     let id = |address: &str, seen: &mut HashMap<String, usize>| {
         let occurrence = seen.entry(address.to_owned()).or_default();
@@ -59,6 +68,7 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
         max_headers: usize::from(limits.headers),
         max_body: limits.body.0.map(|size| size.0),
         trusted_proxies: written.trusted_proxies.iter().map(|network| network.0).collect(),
+        proxy_protocol: written.proxy_protocol,
         underscores: match written.underscores {
             WrittenUnderscores::Drop => Underscores::Drop,
             WrittenUnderscores::Refuse => Underscores::Refuse,

@@ -24,11 +24,10 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: [&str; 10] = [
+const LATER: &[&str] = &[
     "tls",
     "http2",
     "redirect_to_https",
-    "proxy_protocol",
     "upgrade_socket",
     "discovery",
     "grpc",

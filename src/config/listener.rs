@@ -17,9 +17,13 @@ pub struct Listener {
     /// Its name: the metric label, and what a route's `listener` says. Absent: the address.
     #[serde(default)]
     pub name: Option<String>,
-    /// The networks of the proxies whose X-Forwarded-* headers are believed. Default: [] (nobody).
+    /// The networks of the proxies whose X-Forwarded-* headers and PROXY headers are believed. Default: [] (nobody).
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection begins with a PROXY header (version 1 or 2) that names the client, as other balancers send it. Only
+    /// one of `trusted_proxies` may connect then. Default: false.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// What becomes of a request header whose name has an underscore, which some applications read as a hyphen.
     /// Default: drop.
     #[serde(default)]

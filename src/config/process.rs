@@ -1,13 +1,14 @@
 //! `process` and `admin`: the program itself.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::address::ListenAddress;
-use super::unit::Duration;
+use super::unit::{Duration, OrNone};
 
 /// The process itself. Read at start only: a reload that changes it is refused with that reason.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -22,6 +23,10 @@ pub struct Process {
     /// A directory for what must outlive a restart: the key of sticky cookies, made where `cookies.secrets` has none. Absent:
     /// $XDG_STATE_HOME/headgate, else $HOME/.local/state/headgate.
     pub state_dir: Option<PathBuf>,
+    /// The most connections of all listeners at a time; a client beyond it gets 503, or on a listener that speaks TLS is closed.
+    /// Default: none (as many as half the limit of open files).
+    #[schemars(with = "OrNone<NonZeroU32>")]
+    pub max_connections: OrNone<u32>,
     /// How long requests in flight may go on after SIGTERM or SIGQUIT. Default: 30s.
     pub shutdown_timeout: Duration,
 }
@@ -58,6 +63,7 @@ impl Default for Process {
             threads: Threads::Auto,
             user: None,
             pid_file: None,
+            max_connections: OrNone(None),
             state_dir: None,
             shutdown_timeout: Duration::secs(30),
         }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pingora::protocols::http::ServerSession;
+use tokio::sync::watch;
 
 use crate::listener::Listener;
 pub use deadline::{Cause, Deadline};
@@ -27,15 +28,22 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// The connection's phase and when it ends.
     pub deadline: Deadline,
+    /// Changes when its listener closes, or the process stops.
+    closing: watch::Receiver<bool>,
 }
 
 // === impl Connection ===
 
 impl Connection {
     /// A connection just accepted.
-    pub fn new(listener: Arc<Listener>, peer: Option<SocketAddr>) -> Arc<Self> {
+    pub fn new(listener: Arc<Listener>, peer: Option<SocketAddr>, closing: watch::Receiver<bool>) -> Arc<Self> {
         let deadline = Deadline::new(&listener.limits);
-        Arc::new(Connection { listener, peer, deadline })
+        Arc::new(Connection { listener, peer, deadline, closing })
+    }
+
+    /// Whether it ends with the present request, because its listener closes or the process stops. Costs an atomic read.
+    pub fn is_closing(&self) -> bool {
+        self.closing.has_changed().unwrap_or(true)
     }
 
     /// The connection a session came on; none when the edge did not accept it.

@@ -10,42 +10,69 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Enough that the threads of a large machine seldom meet at one lock.
 const SHARDS: usize = 32;
 
-/// Connections open on all listeners. An idle one is closed as soon as the process stops, so that from then on this
-/// is what is still being served.
-#[derive(Debug, Default)]
-pub struct OpenConnections(AtomicUsize);
+/// Connections open on all listeners, and how many there may be. An idle one is closed as soon as the process stops, so that
+/// from then on this is what is still being served.
+#[derive(Debug)]
+pub struct OpenConnections {
+    count: AtomicUsize,
+    most: usize,
+}
 
 /// The connections of one listener, by client.
 #[derive(Debug)]
 pub(super) struct Admission {
-    open: Arc<OpenConnections>,
     hasher: RandomState,
     /// Counted even where there is no bound, for the configuration that brings one.
     clients: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
 }
 
-/// One admitted connection.
+/// One admitted connection, counted for its client.
 #[derive(Debug)]
 pub(super) struct Admitted {
     admission: Arc<Admission>,
     client: Option<IpAddr>,
 }
 
+/// A connection that is open, whoever's it is.
+#[derive(Debug)]
+pub(super) struct Opened(Arc<OpenConnections>);
+
 // === impl OpenConnections ===
 
 impl OpenConnections {
+    /// None yet, and never more than `most`.
+    pub fn new(most: usize) -> Self {
+        Self { count: AtomicUsize::new(0), most }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Counts one more until the guard drops; none where there are as many as there may be.
+    pub(super) fn open(self: &Arc<Self>) -> Option<Opened> {
+        let before = self.count.fetch_add(1, Ordering::AcqRel);
+        // Made before the comparison: dropping it takes the count back.
+        let opened = Opened(Arc::clone(self));
+        (before < self.most).then_some(opened)
+    }
+}
+
+// === impl Opened ===
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 // === impl Admission ===
 
 impl Admission {
-    /// No connections yet; they count in `open` too.
-    pub(super) fn new(open: Arc<OpenConnections>) -> Self {
-        Admission { open, hasher: RandomState::new(), clients: std::array::from_fn(|_| Mutex::default()) }
+    /// No connections yet.
+    pub(super) fn new() -> Self {
+        Admission { hasher: RandomState::new(), clients: std::array::from_fn(|_| Mutex::default()) }
     }
 
     /// Counts a connection until the guard drops; none where its client has `most` already.
@@ -58,7 +85,6 @@ impl Admission {
             }
             shard.insert(client, count + 1);
         }
-        self.open.0.fetch_add(1, Ordering::AcqRel);
         Some(Admitted { admission: Arc::clone(self), client })
     }
 
@@ -80,7 +106,6 @@ impl Drop for Admitted {
                 count.remove();
             }
         }
-        self.admission.open.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -90,26 +115,35 @@ mod tests {
 
     #[test]
     fn a_client_is_refused_at_its_limit_and_admitted_again_below_it() {
-        let open = Arc::new(OpenConnections::default());
-        let admission = Arc::new(Admission::new(Arc::clone(&open)));
+        let admission = Arc::new(Admission::new());
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
 
         let first = admission.admit(one, Some(2)).unwrap();
         let second = admission.admit(one, Some(2)).unwrap();
         assert!(admission.admit(one, Some(2)).is_none());
         let beside = admission.admit(other, Some(2)).unwrap();
-        assert_eq!(open.count(), 3, "a refused connection is not open");
 
         drop(first);
         let again = admission.admit(one, Some(2)).unwrap();
         drop((second, beside, again));
-        assert_eq!(open.count(), 0);
         assert!(admission.clients.iter().all(|shard| shard.lock().unwrap().is_empty()), "nobody is remembered");
     }
 
     #[test]
+    fn no_more_are_open_than_may_be_and_a_refused_one_is_not_open() {
+        let connections = Arc::new(OpenConnections::new(2));
+        let (first, second) = (connections.open().unwrap(), connections.open().unwrap());
+        assert!(connections.open().is_none());
+        assert_eq!(connections.count(), 2);
+        drop(first);
+        let third = connections.open().unwrap();
+        drop((second, third));
+        assert_eq!(connections.count(), 0);
+    }
+
+    #[test]
     fn a_limit_that_a_reload_brings_counts_the_connections_before_it() {
-        let admission = Arc::new(Admission::new(Arc::default()));
+        let admission = Arc::new(Admission::new());
         let client = Some("192.0.2.1".parse().unwrap());
         let _before = admission.admit(client, None).unwrap();
         assert!(admission.admit(client, Some(1)).is_none());

@@ -3,6 +3,7 @@
 //! Sockets are bound by [`bind`], before Pingora runs: Pingora would report a failure in a task of its own and run on
 //! without that listener.
 
+use std::collections::HashMap;
 use std::fs;
 use std::fs::Permissions;
 use std::io;
@@ -11,8 +12,8 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,10 +24,11 @@ use pingora::protocols::TcpKeepalive;
 use pingora::server::{Fds, ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Admission, Edge, OpenConnections, TermsOf};
-use crate::listener::Listener;
+use super::{Edge, OpenConnections, TermsOf};
+use crate::listener::{Listener, ListenerId};
 
 /// Reads go straight into Pingora's own buffers, which are large enough: one copy and 64 KiB a connection less.
 /// Writes are gathered, so that a small response with its head is one packet.
@@ -46,9 +48,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 const SOCKET_MODE: u32 = 0o660;
 
 /// Bound sockets, not yet served. Dropping them closes them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Bound {
-    sockets: Vec<Socket>,
+    sockets: Vec<(Arc<Listener>, Socket)>,
 }
 
 /// An address that can't be listened on.
@@ -60,14 +62,46 @@ pub struct BindError {
     pub reason: io::Error,
 }
 
-/// The service that accepts on every bound address.
+/// The service that accepts on every bound address, and on those that a reload brings.
 pub struct Listeners<A> {
-    bound: Option<Bound>,
-    /// What each socket is, in the same order.
-    listeners: Vec<Arc<Listener>>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    accepting: HashMap<ListenerId, watch::Sender<bool>>,
+    ended: JoinSet<()>,
     app: Arc<A>,
     terms: TermsOf,
     open: Arc<OpenConnections>,
+}
+
+/// The addresses that are listened on, as far as the outside sees them; a reload adds and removes some.
+#[derive(Debug)]
+pub struct Sockets {
+    orders: mpsc::UnboundedSender<Order>,
+    places: Mutex<HashMap<ListenerId, Place>>,
+}
+
+/// What a reload changes of the addresses. The new ones are bound, which is all that can fail; clients that connect wait. Dropped,
+/// it changes nothing.
+#[must_use = "nothing changes before it is applied"]
+#[derive(Debug)]
+pub struct Change<'a> {
+    sockets: &'a Sockets,
+    added: Bound,
+    removed: Vec<ListenerId>,
+}
+
+/// Where a listener really is.
+#[derive(Debug)]
+struct Place {
+    /// The address, with the port that the system chose.
+    address: String,
+    /// Held here too: whoever ends the process may cut off the task that accepts before it takes the file away.
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Accept(Arc<Listener>, Socket),
+    Stop(ListenerId),
 }
 
 #[derive(Debug)]
@@ -98,41 +132,86 @@ pub struct SocketFile {
 ///
 /// # Errors
 /// The first address that can't be bound; those before it are closed again.
-pub fn bind<S: AsRef<str>>(addresses: impl IntoIterator<Item = S>) -> Result<Bound, BindError> {
-    let socket = |address: S| {
-        let address = address.as_ref();
-        Socket::bind(address).map_err(|reason| BindError { address: address.to_owned(), reason })
+pub fn bind<'a>(listeners: impl IntoIterator<Item = &'a Arc<Listener>>) -> Result<Bound, BindError> {
+    let socket = |listener: &Arc<Listener>| match Socket::bind(&listener.address) {
+        Ok(socket) => Ok((Arc::clone(listener), socket)),
+        Err(reason) => Err(BindError { address: listener.address.clone(), reason }),
     };
-    Ok(Bound { sockets: addresses.into_iter().map(socket).collect::<Result<_, _>>()? })
+    Ok(Bound { sockets: listeners.into_iter().map(socket).collect::<Result<_, _>>()? })
 }
 
 // === impl Bound ===
 
 impl Bound {
-    /// The real addresses, ports chosen by the system included, in the configuration's order.
-    pub fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.sockets.iter().map(|socket| &*socket.address)
+    /// The files of its unix sockets.
+    pub fn socket_files(&self) -> impl Iterator<Item = &SocketFile> {
+        self.sockets.iter().filter_map(|(_, socket)| socket.file())
     }
 
-    /// The files of its unix sockets. Whoever ends the process holds them: the listeners' own task may be cut off before
-    /// it takes them away.
-    pub fn socket_files(&self) -> Vec<SocketFile> {
-        let file = |socket: &Socket| match &socket.kind {
-            Kind::Tcp(_) => None,
-            Kind::Unix(_, file) => Some(file.clone()),
-        };
-        self.sockets.iter().filter_map(file).collect()
+    /// The service that takes every connection to `app`, counted in `open`; and the sockets as a reload changes them.
+    pub fn serve<A>(self, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> (Arc<Sockets>, Listeners<A>) {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let sockets = Sockets { orders, places: Mutex::default() };
+        Change { sockets: &sockets, added: self, removed: Vec::new() }.apply();
+        let listeners =
+            Listeners { orders: ordered, accepting: HashMap::new(), ended: JoinSet::new(), app, terms, open };
+        (Arc::new(sockets), listeners)
+    }
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    /// The real address of a listener, with the port that the system chose; none once it is removed.
+    pub fn address(&self, id: &ListenerId) -> Option<String> {
+        self.places().get(id).map(|place| place.address.clone())
     }
 
-    /// The service that takes every connection to `app`, counted in `open`. `listeners` are what was bound, in the same order.
-    pub fn serve<A>(
-        self,
-        listeners: Vec<Arc<Listener>>,
-        app: Arc<A>,
-        terms: TermsOf,
-        open: Arc<OpenConnections>,
-    ) -> Listeners<A> {
-        Listeners { bound: Some(self), listeners, app, terms, open }
+    /// Binds what `listeners` has and we have not.
+    ///
+    /// # Errors
+    /// The first address that can't be bound. Nothing has changed then.
+    pub fn change(&self, listeners: &[Arc<Listener>]) -> Result<Change<'_>, BindError> {
+        let places = self.places();
+        let removed: Vec<ListenerId> =
+            places.keys().filter(|id| !listeners.iter().any(|listener| listener.id == **id)).cloned().collect();
+        let new = listeners.iter().filter(|listener| !places.contains_key(&listener.id));
+        let added = bind(new).map_err(|mut error| {
+            if error.reason.kind() == io::ErrorKind::AddrInUse && !removed.is_empty() {
+                let hint = "; if it is the address of a listener that this file no longer has, remove that one first, \
+                            and add this one with the next change";
+                error.reason = io::Error::new(io::ErrorKind::AddrInUse, format!("{}{hint}", error.reason));
+            }
+            error
+        })?;
+        drop(places);
+        Ok(Change { sockets: self, added, removed })
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<ListenerId, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Change ===
+
+impl Change<'_> {
+    /// Accepts on the new addresses, and no longer on those that are gone; what was accepted there is served on.
+    pub fn apply(self) {
+        let mut places = self.sockets.places();
+        for id in self.removed {
+            if let Some(place) = places.remove(&id) {
+                info!("no longer listening on {}", place.address);
+            }
+            // Nobody is left to accept when these fail: the process ends.
+            let _ = self.sockets.orders.send(Order::Stop(id));
+        }
+        for (listener, socket) in self.added.sockets {
+            info!("listening on {}", socket.address);
+            let place = Place { address: socket.address.clone(), _file: socket.file().cloned() };
+            places.insert(listener.id.clone(), place);
+            let _ = self.sockets.orders.send(Order::Accept(listener, socket));
+        }
     }
 }
 
@@ -151,42 +230,34 @@ impl std::error::Error for BindError {}
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
     /// Accepts until the process stops, then closes every socket at once; what was accepted is served on.
-    async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, tasks_per_socket: usize) {
-        let mut files = Vec::new();
-        let mut accepting = JoinSet::new();
-        let sockets = self.bound.take().into_iter().flat_map(|bound| bound.sockets);
-        for (listener, socket) in std::mem::take(&mut self.listeners).into_iter().zip(sockets) {
-            // A table of our own: Pingora's outlives the socket, and would wrap whatever gets its number next.
-            let mut table = Fds::new();
-            let address = socket.address;
-            let config = match socket.kind {
-                Kind::Tcp(listener) => {
-                    table.add(address.clone(), listener.into_raw_fd());
-                    let mut options = TcpSocketOptions::default();
-                    options.tcp_keepalive = Some(KEEPALIVE);
-                    ListenerConfig::tcp(&address).tcp_socket_options(options)
-                }
-                Kind::Unix(listener, file) => {
-                    let path = file.path.to_string_lossy().into_owned();
-                    table.add(path.clone(), listener.into_raw_fd());
-                    files.push(file);
-                    ListenerConfig::uds(path).permissions(Permissions::from_mode(SOCKET_MODE))
+    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, tasks_per_socket: usize) {
+        loop {
+            let order = tokio::select! {
+                // Stopped, or nobody is left who could stop us.
+                _ = shutdown.wait_for(|stops| *stops) => break,
+                order = self.orders.recv() => order,
+                Some(ended) = self.ended.join_next() => {
+                    if let Err(failed) = ended {
+                        error!("a listener failed: {failed}");
+                    }
+                    continue;
                 }
             };
-            let admission = Arc::new(Admission::new(Arc::clone(&self.open)));
-            let edge = Edge::new(listener, Arc::clone(&self.app), Arc::clone(&self.terms), admission);
-            let mut service = listening::Service::new(address.clone(), edge);
-            service.add_listener(config.l4_buffer(BUFFERS));
-            let table: ListenFds = Arc::new(table.into());
-            let shutdown = shutdown.clone();
-            info!("listening on {address}");
-            accepting.spawn(async move { service.start_service(Some(table), shutdown, tasks_per_socket).await });
-        }
-        while let Some(ended) = accepting.join_next().await {
-            if let Err(failed) = ended {
-                error!("a listener failed: {failed}");
+            match order {
+                Some(Order::Accept(listener, socket)) => self.accept(listener, socket, tasks_per_socket),
+                Some(Order::Stop(id)) => {
+                    if let Some(stop) = self.accepting.remove(&id) {
+                        let _ = stop.send(true);
+                    }
+                }
+                None => break,
             }
         }
+        for stop in self.accepting.values() {
+            let _ = stop.send(true);
+        }
+        self.orders.close();
+        while self.ended.join_next().await.is_some() {}
     }
 
     fn name(&self) -> &str {
@@ -194,9 +265,48 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
     }
 }
 
+impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
+    fn accept(&mut self, listener: Arc<Listener>, socket: Socket, tasks_per_socket: usize) {
+        // A table of our own: Pingora's outlives the socket, and would wrap whatever gets its number next.
+        let mut table = Fds::new();
+        let address = socket.address;
+        let (config, file) = match socket.kind {
+            Kind::Tcp(listener) => {
+                table.add(address.clone(), listener.into_raw_fd());
+                let mut options = TcpSocketOptions::default();
+                options.tcp_keepalive = Some(KEEPALIVE);
+                (ListenerConfig::tcp(&address).tcp_socket_options(options), None)
+            }
+            Kind::Unix(listener, file) => {
+                let path = file.path.to_string_lossy().into_owned();
+                table.add(path.clone(), listener.into_raw_fd());
+                (ListenerConfig::uds(path).permissions(Permissions::from_mode(SOCKET_MODE)), Some(file))
+            }
+        };
+        let id = listener.id.clone();
+        let edge = Edge::new(listener, Arc::clone(&self.app), Arc::clone(&self.terms), Arc::clone(&self.open));
+        let mut service = listening::Service::new(address, edge);
+        service.add_listener(config.l4_buffer(BUFFERS));
+        let table: ListenFds = Arc::new(table.into());
+        let (stop, stopping) = watch::channel(false);
+        self.accepting.insert(id, stop);
+        self.ended.spawn(async move {
+            service.start_service(Some(table), stopping, tasks_per_socket).await;
+            drop(file);
+        });
+    }
+}
+
 // === impl Socket ===
 
 impl Socket {
+    fn file(&self) -> Option<&SocketFile> {
+        match &self.kind {
+            Kind::Tcp(_) => None,
+            Kind::Unix(_, file) => Some(file),
+        }
+    }
+
     fn bind(address: &str) -> io::Result<Socket> {
         let Some(path) = address.strip_prefix("unix:") else {
             let listener = TcpListener::bind(address).map_err(explained)?;
@@ -276,15 +386,31 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listener::Limits;
+
+    fn listen(addresses: &[&str]) -> Result<Bound, BindError> {
+        let limits = Limits {
+            header_bytes: 400,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            connections_per_ip: None,
+        };
+        let of = |address: &&str| Listener::bare(address, limits);
+        bind(&addresses.iter().map(of).collect::<Vec<_>>())
+    }
+
+    fn addresses(bound: &Bound) -> Vec<String> {
+        bound.sockets.iter().map(|(_, socket)| socket.address.clone()).collect()
+    }
 
     fn refused(address: &str) -> String {
-        bind([address]).unwrap_err().to_string()
+        listen(&[address]).unwrap_err().to_string()
     }
 
     #[test]
     fn a_port_chosen_by_the_system_is_told() {
-        let bound = bind(["127.0.0.1:0", "127.0.0.1:0"]).unwrap();
-        let addresses: Vec<_> = bound.addresses().collect();
+        let bound = listen(&["127.0.0.1:0", "127.0.0.1:0"]).unwrap();
+        let addresses = addresses(&bound);
         assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:") && !address.ends_with(":0")));
         assert_ne!(addresses[0], addresses[1]);
     }
@@ -306,9 +432,9 @@ mod tests {
              no interface of this machine has that address"
         );
 
-        let first = bind(["127.0.0.1:0"]).unwrap().addresses().next().unwrap().to_owned();
-        bind([&first, &address]).unwrap_err();
-        bind([&first]).unwrap();
+        let first = addresses(&listen(&["127.0.0.1:0"]).unwrap()).remove(0);
+        listen(&[&first, &address]).unwrap_err();
+        listen(&[&first]).unwrap();
     }
 
     #[test]
@@ -319,7 +445,7 @@ mod tests {
 
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a socket file outlives its process");
-        let bound = bind([&address]).unwrap();
+        let bound = listen(&[&address]).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
         assert!(refused(&address).ends_with("another process listens there"));
         drop(bound);
@@ -334,8 +460,8 @@ mod tests {
     fn a_file_that_was_taken_away_once_is_not_taken_from_a_successor_with_its_number() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gate.sock");
-        let bound = bind([format!("unix:{}", path.display())]).unwrap();
-        let mut files = bound.socket_files();
+        let bound = listen(&[&format!("unix:{}", path.display())]).unwrap();
+        let mut files: Vec<_> = bound.socket_files().cloned().collect();
         drop(bound);
         let _successor = UnixListener::bind(&path).unwrap();
         // Many file systems give the number again at once; here none gets away without.
@@ -348,7 +474,7 @@ mod tests {
     fn a_socket_file_of_a_successor_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gate.sock");
-        let bound = bind([format!("unix:{}", path.display())]).unwrap();
+        let bound = listen(&[&format!("unix:{}", path.display())]).unwrap();
         fs::remove_file(&path).unwrap();
         let _successor = UnixListener::bind(&path).unwrap();
         drop(bound);

@@ -5,6 +5,7 @@
 
 mod admission;
 mod listeners;
+mod proxy_protocol;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -25,12 +26,16 @@ use crate::telemetry::metrics::{Protocol, RefusalReason};
 
 use admission::Admission;
 pub use admission::OpenConnections;
-pub use listeners::{BindError, Bound, Listeners, SocketFile, bind};
+pub use listeners::{BindError, Bound, Change, Listeners, SocketFile, Sockets, bind};
 
 /// What a client gets that holds too many connections. Best effort: where it has sent something already, its system
 /// may tell it of a reset instead.
 const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What everybody gets while the gateway holds as many connections as it may.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Tells what the configuration in force says of a listener; none where it no longer has it. Asked once per accepted
 /// connection, so that a reload concerns the next one.
@@ -43,6 +48,7 @@ struct Edge<A> {
     app: Arc<A>,
     terms: TermsOf,
     admission: Arc<Admission>,
+    open: Arc<OpenConnections>,
 }
 
 /// The process stopping, as one idle connection sees it.
@@ -60,40 +66,57 @@ mod tests;
 // === impl Edge ===
 
 impl<A> Edge<A> {
-    /// Takes the connections of `listener` to `app`.
-    fn new(listener: Arc<Listener>, app: Arc<A>, terms: TermsOf, admission: Arc<Admission>) -> Self {
-        Edge { listener, app, terms, admission }
+    /// Takes the connections of `listener` to `app`, counted in `open`.
+    fn new(listener: Arc<Listener>, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> Self {
+        Edge { listener, app, terms, admission: Arc::new(Admission::new()), open }
     }
 }
 
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let peer = client(&stream);
-        let ip = peer.map(|peer| peer.ip());
-        let listener = (self.terms)(&self.listener.id).unwrap_or_else(|| Arc::clone(&self.listener));
-        let Some(admitted) = self.admission.admit(ip, ip.and_then(|ip| listener.connections_per_ip(ip))) else {
-            listener.metrics.refused(RefusalReason::PerAddressLimit);
-            let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
-            let _ = stream.shutdown().await;
-            return None;
-        };
-        let counted = (admitted, listener.metrics.connected(Protocol::Http1));
-        let connection = Connection::new(listener, peer);
-        let stream = Box::new(EdgeStream::new(stream, connection));
-        let (app, shutdown) = (Arc::clone(&self.app), shutdown.clone());
-        let connection = async move {
-            serve(&app, stream, &shutdown).await;
-            drop(counted);
-        };
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // In a task of its own: Pingora's has room for a TLS handshake for as long as it lives.
         #[expect(
             clippy::disallowed_methods,
             reason = "a connection may outlive reloads; it ends when the process stops"
         )]
-        tokio::spawn(connection);
+        tokio::spawn(Arc::clone(self).connection(stream, shutdown.clone()));
         None
     }
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
+    /// One connection, from its first byte to its last.
+    async fn connection(self: Arc<Self>, mut stream: Stream, shutdown: ShutdownWatch) {
+        let listener = (self.terms)(&self.listener.id).unwrap_or_else(|| Arc::clone(&self.listener));
+        let Some(opened) = self.open.open() else {
+            return refuse(&listener, stream, RefusalReason::Full, FULL).await;
+        };
+        let mut peer = peer(&stream);
+        if listener.proxy_protocol {
+            // Not served, so not worth a place of its client's: a proxy that is trusted has its bound here.
+            match proxy_protocol::read(&mut stream, &listener, peer).await {
+                Ok(client) => peer = client,
+                Err(reason) => return listener.metrics.refused(reason),
+            }
+        }
+        let ip = peer.map(|peer| peer.ip());
+        let most = ip.and_then(|ip| listener.connections_per_ip(ip));
+        let Some(admitted) = self.admission.admit(ip, most) else {
+            return refuse(&listener, stream, RefusalReason::PerAddressLimit, TOO_MANY_CONNECTIONS).await;
+        };
+        let counted = (opened, admitted, listener.metrics.connected(Protocol::Http1));
+        let stream = Box::new(EdgeStream::new(stream, Connection::new(listener, peer, shutdown.clone())));
+        serve(&self.app, stream, &shutdown).await;
+        drop(counted);
+    }
+}
+
+/// Closes a connection that can't be served now, with a word where that may be understood.
+async fn refuse(listener: &Listener, mut stream: Stream, reason: RefusalReason, answer: &[u8]) {
+    listener.metrics.refused(reason);
+    let _ = stream.write_all(answer).await;
+    let _ = stream.shutdown().await;
 }
 
 /// Serves one request after the other until the client or the gateway has enough.
@@ -123,8 +146,8 @@ async fn serve<A: HttpServerApp>(app: &Arc<A>, mut stream: Box<EdgeStream>, shut
     }
 }
 
-/// The client's end, IPv4 as IPv4 even on an IPv6 socket; none on a unix socket.
-fn client(stream: &Stream) -> Option<SocketAddr> {
+/// The other end, IPv4 as IPv4 even on an IPv6 socket; none on a unix socket.
+fn peer(stream: &Stream) -> Option<SocketAddr> {
     let digest = stream.get_socket_digest()?;
     let peer = digest.peer_addr()?.as_inet()?;
     Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
@@ -141,7 +164,7 @@ impl<'a> Stop<'a> {
 
     /// Whether the process stops; if not, the task is woken when it does.
     fn stops(&mut self, context: &mut Context<'_>) -> bool {
-        if self.waiting && !self.shutdown.has_changed().unwrap_or(false) {
+        if self.waiting && !self.shutdown.has_changed().unwrap_or(true) {
             return false;
         }
         self.waiting = true;

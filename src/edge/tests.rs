@@ -82,7 +82,10 @@ struct Fixture {
 
 /// A head may take a second and have 400 bytes; a connection may idle for five seconds.
 fn bare_listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
-    Listener::bare(Limits { header_bytes: 400, header_timeout: SECOND, idle_timeout: 5 * SECOND, connections_per_ip })
+    Listener::bare(
+        "127.0.0.1:0",
+        Limits { header_bytes: 400, header_timeout: SECOND, idle_timeout: 5 * SECOND, connections_per_ip },
+    )
 }
 
 /// A configuration that does not change.
@@ -92,13 +95,8 @@ fn terms() -> TermsOf {
 
 async fn connected() -> Fixture {
     let app = Arc::new(App::default());
-    let open = Arc::new(OpenConnections::default());
-    let edge = Arc::new(Edge::new(
-        bare_listener(None),
-        Arc::clone(&app),
-        terms(),
-        Arc::new(Admission::new(Arc::clone(&open))),
-    ));
+    let open = Arc::new(OpenConnections::new(1000));
+    let edge = Arc::new(Edge::new(bare_listener(None), Arc::clone(&app), terms(), Arc::clone(&open)));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
     assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
@@ -286,7 +284,8 @@ async fn a_head_under_way_is_served_when_the_process_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_another_task_brings_forward_is_kept() {
-    let connection = Connection::new(bare_listener(None), None);
+    let (_stop, closing) = watch::channel(false);
+    let connection = Connection::new(bare_listener(None), None, closing);
     let (_client, server) = duplex(64);
     let mut stream = EdgeStream::new(Box::new(server), Arc::clone(&connection));
     connection.deadline.request_begins();
@@ -314,11 +313,12 @@ async fn status(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Resul
 async fn listeners_serve_tcp_and_unix_and_close_both_when_the_process_stops() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gate.sock");
-    let bound = bind(["127.0.0.1:0", &format!("unix:{}", path.display())]).unwrap();
-    let address = bound.addresses().next().unwrap().to_owned();
-    let open = Arc::new(OpenConnections::default());
-    let both = vec![bare_listener(Some(1)), bare_listener(Some(1))];
-    let mut listeners = bound.serve(both, Arc::new(App::default()), terms(), Arc::clone(&open));
+    let limits = bare_listener(Some(1)).limits;
+    let both = ["127.0.0.1:0", &format!("unix:{}", path.display())].map(|address| Listener::bare(address, limits));
+    let bound = bind(&both).unwrap();
+    let open = Arc::new(OpenConnections::new(1000));
+    let (sockets, mut listeners) = bound.serve(Arc::new(App::default()), terms(), Arc::clone(&open));
+    let address = sockets.address(&both[0].id).unwrap();
     let (stop, shutdown) = watch::channel(false);
     let served = tokio::spawn(async move { listeners.start_service(None, shutdown, 2).await });
 

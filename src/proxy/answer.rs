@@ -118,6 +118,10 @@ async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: Respons
 ///
 /// A plugin that fails here can't take back an answer that is already made: it is logged, and the answer goes as it is.
 pub(super) fn on_response(session: &mut Session, ctx: &mut RequestContext, head: &mut ResponseHeader) {
+    if head.status != StatusCode::SWITCHING_PROTOCOLS && ctx.connection.as_ref().is_some_and(|it| it.is_closing()) {
+        // So that the client sends its next request elsewhere, instead of into a connection that is about to close.
+        session.set_keepalive(None);
+    }
     let Some(route) = ctx.route.clone().filter(|route| route.chain.wants(Hooks::RESPONSE)) else { return };
     let request = session.req_header_mut();
     let path = request.uri.clone();

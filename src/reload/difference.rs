@@ -7,6 +7,7 @@ use crate::snapshot::Snapshot;
 /// Describes how `next` differs from `before` by the names of what came and went.
 pub(super) fn describe(before: &Snapshot, next: &Snapshot) -> String {
     let mut changes = Vec::new();
+    compare(&mut changes, "listener", &listeners(before), &listeners(next));
     compare(&mut changes, "route", &routes(before), &routes(next));
     compare(&mut changes, "upstream", &upstreams(before), &upstreams(next));
     compare(&mut changes, "endpoint", &endpoints(before), &endpoints(next));
@@ -15,6 +16,10 @@ pub(super) fn describe(before: &Snapshot, next: &Snapshot) -> String {
     } else {
         changes.join(", ")
     }
+}
+
+fn listeners(snapshot: &Snapshot) -> BTreeSet<String> {
+    snapshot.listeners.iter().map(|listener| listener.id.to_string()).collect()
 }
 
 fn routes(snapshot: &Snapshot) -> BTreeSet<String> {

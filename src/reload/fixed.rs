@@ -1,6 +1,6 @@
 //! What can't change while the process runs: a reload that changes it is refused with that reason.
 
-use crate::config::{Admin, Config, ListenAddress, Log, LogFormat, LogLevel, Process};
+use crate::config::{Admin, Config, Log, LogFormat, LogLevel, Process};
 use crate::telemetry::process_log;
 
 /// The part of a configuration that is read at start only, and what of it a reload may touch.
@@ -10,8 +10,6 @@ pub struct Fixed {
     pub process: Process,
     /// `admin`.
     pub admin: Admin,
-    /// Address and name of each listener, in the order of the file.
-    pub listeners: Vec<(ListenAddress, Option<String>)>,
     /// `telemetry.log`, which a reload may change.
     pub log: ProcessLog,
 }
@@ -25,11 +23,9 @@ pub struct ProcessLog(Log);
 impl Fixed {
     /// The fixed part of a configuration.
     pub fn of(config: &Config) -> Self {
-        let listeners = config.listeners.iter().map(|listener| (listener.address.clone(), listener.name.clone()));
         Self {
             process: config.process.clone(),
             admin: config.admin.clone(),
-            listeners: listeners.collect(),
             log: ProcessLog(config.telemetry.log.clone()),
         }
     }
@@ -46,18 +42,6 @@ impl Fixed {
             needs.push(
                 "`admin` is read at start only: restart headgate to change it, or put it back as it was".to_owned(),
             );
-        }
-        if self.listeners != next.listeners {
-            let show = |listeners: &[(ListenAddress, Option<String>)]| {
-                let addresses: Vec<String> = listeners.iter().map(|(address, _)| address.to_string()).collect();
-                addresses.join(", ")
-            };
-            needs.push(format!(
-                "the addresses and names of `listeners` are read at start only (running: {}; in the file: {}): restart headgate \
-                 to change them, or put them back as they were",
-                show(&self.listeners),
-                show(&next.listeners)
-            ));
         }
         needs
     }

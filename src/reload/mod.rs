@@ -15,6 +15,7 @@ use headgate_plugins::Registry;
 
 use crate::compile::{Compiled, Inputs, compile};
 use crate::config::{self, Config, Dependencies, LocatedProblem, Problem};
+use crate::listener::Listener;
 use crate::snapshot::{Current, Snapshot};
 use crate::supervisor::Orders;
 use crate::telemetry::access_log::AccessLog;
@@ -75,6 +76,18 @@ pub struct Running {
     pub access_log: Arc<AccessLog>,
     /// The supervisor's orders.
     pub orders: tokio::sync::watch::Sender<Orders>,
+    /// The addresses that are listened on.
+    pub sockets: Arc<dyn Sockets>,
+}
+
+/// The addresses that are listened on. The edge has them; it stands beyond what may be named here.
+pub trait Sockets: Send + Sync {
+    /// Binds the addresses that are new in `listeners`: the next generation's, not in place yet. What is returned accepts on them,
+    /// and stops accepting on those that are gone; dropped, it changes nothing.
+    ///
+    /// # Errors
+    /// Which address can't be bound, and why.
+    fn change<'a>(&'a self, listeners: &[Arc<Listener>]) -> Result<Box<dyn FnOnce() + 'a>, String>;
 }
 
 /// Why the file is read again.
@@ -222,6 +235,11 @@ impl Reloader {
     fn put_in_place(&self, candidate: Candidate, current: &Snapshot, state: &mut Serving) -> Result<u64, Refused> {
         let Candidate { compiled, fixed, warnings, sources, .. } = candidate;
         let Compiled { snapshot, orders, access_log, idle_connections, .. } = compiled;
+        // Both before anything is in place: only they can fail.
+        let sockets = match self.running.sockets.change(&snapshot.listeners) {
+            Ok(sockets) => sockets,
+            Err(problem) => return Err(Refused { problems: vec![problem], sources }),
+        };
         if let Err(error) = self.running.access_log.change(access_log) {
             return Err(Refused { problems: vec![error.to_string()], sources });
         }
@@ -239,6 +257,7 @@ impl Reloader {
         self.running.orders.send_replace(orders.clone());
         orders.wait_until_tried(LONGEST_WAIT);
         self.running.current.replace(snapshot);
+        sockets();
         self.running.metrics.reload().accepted(generation);
         log::info!("configuration generation {generation} in place: {changes}");
         state.fixed = fixed;

@@ -20,6 +20,7 @@ mod harness;
 mod health;
 mod keys;
 mod life;
+mod listeners;
 mod pm2;
 mod prometheus;
 mod proxying;

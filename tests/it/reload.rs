@@ -139,15 +139,6 @@ fn sighup_reloads() {
 }
 
 #[test]
-fn a_changed_listener_refuses_the_reload_with_that_reason() {
-    let gateway = Gateway::start(PING);
-    let said = gateway
-        .rewrite_refused(&format!("{PING}listeners: [{{ address: 127.0.0.1:0 }}, {{ address: 127.0.0.1:0 }}]\n"));
-    assert!(said.contains("listener") && said.contains("restart"), "{said}");
-    assert_eq!(ping(&gateway), "one");
-}
-
-#[test]
 fn limits_and_trusted_proxies_of_a_listener_change_without_a_restart() {
     let origin = Origin::start("a");
     let text = upstream(&list(&[&origin]), "");

@@ -89,7 +89,7 @@ async fn pipeline() -> Pipeline {
         }
     });
     let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), Proxy { endpoint }));
-    let edge = Arc::new(Edge::new(bare_listener(None), proxy, terms(), Arc::new(Admission::new(Arc::default()))));
+    let edge = Arc::new(Edge::new(bare_listener(None), proxy, terms(), Arc::new(OpenConnections::new(1000))));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
     assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());

@@ -20,6 +20,14 @@ label! {
     RefusalReason {
         /// Its client already holds `limits.connections_per_ip` connections.
         PerAddressLimit = "connections_per_ip",
+        /// The gateway already holds `process.max_connections` connections.
+        Full = "max_connections",
+        /// It shall begin with a PROXY header, and its peer is not one of `trusted_proxies`.
+        ProxyUntrusted = "proxy_untrusted",
+        /// Its PROXY header is none, or says nothing that makes sense.
+        ProxyMalformed = "proxy_malformed",
+        /// Its PROXY header did not come within `limits.header_timeout`.
+        ProxyTimeout = "proxy_timeout",
     }
 }
 
