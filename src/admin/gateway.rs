@@ -18,6 +18,9 @@ use crate::telemetry::access_log::rfc3339;
 use crate::telemetry::metrics::{Condition, Label as _};
 use crate::upstream::Upstream;
 
+/// Tells where a listener really is, with the port that the system chose.
+pub type AddressOf = Box<dyn Fn(&ListenerId) -> Option<String> + Send + Sync>;
+
 /// What runs: the answer to `/status` and `/readyz`.
 pub struct GatewayStatus {
     /// When the process began.
@@ -26,8 +29,8 @@ pub struct GatewayStatus {
     pub current: Arc<Current>,
     /// How the last reload went.
     pub reloader: Arc<Reloader>,
-    /// Tells a listener's real address; none while it is being removed.
-    pub address_of: Box<dyn Fn(&ListenerId) -> Option<String> + Send + Sync>,
+    /// None for a listener that is being removed.
+    pub address_of: AddressOf,
     /// Turns true when the gateway stops.
     pub stopping: watch::Receiver<bool>,
 }

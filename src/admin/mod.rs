@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
 pub use self::drain::{Drain, Drained};
-pub use self::gateway::GatewayStatus;
+pub use self::gateway::{AddressOf, GatewayStatus};
 pub use self::status::{
     EndpointStatus, ListenerStatus, ReloadStatus, RouteStatus, SessionStatus, Status, StoreStatus, UpstreamStatus,
 };

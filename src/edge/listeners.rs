@@ -150,6 +150,7 @@ impl Bound {
 
     /// The service that takes every connection to `app`, counted in `open`; and the sockets as a reload changes them.
     pub fn serve<A>(self, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> (Arc<Sockets>, Listeners<A>) {
+        #[expect(clippy::disallowed_methods, reason = "only reloads send, one order for a listener that comes or goes")]
         let (orders, ordered) = mpsc::unbounded_channel();
         let sockets = Sockets { orders, places: Mutex::default() };
         Change { sockets: &sockets, added: self, removed: Vec::new() }.apply();
