@@ -8,6 +8,8 @@ pub mod telemetry;
 
 pub mod listener;
 
+pub mod transport;
+
 pub mod config;
 
 pub mod endpoint;

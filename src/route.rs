@@ -15,6 +15,7 @@ use percent_encoding::utf8_percent_encode;
 use crate::session::{FieldIndex, Source};
 use crate::sticky::Sticky;
 use crate::telemetry::metrics::{PluginMetrics, RouteMetrics};
+use crate::transport::Transport;
 use crate::upstream::{Budget, StrategyIndex, Upstream};
 
 /// A route's name: its metric label and its identity across reloads.
@@ -94,6 +95,8 @@ pub struct Target {
     pub own_budget: Option<Arc<Budget>>,
     /// How long an idle connection to an endpoint is kept; none keeps none.
     pub keepalive: Option<Duration>,
+    /// How the endpoints are spoken to.
+    pub transport: Arc<Transport>,
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// Headers in which some route tells these endpoints of a session: no client's own passes, on no route.

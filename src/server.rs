@@ -28,6 +28,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process_log;
 use crate::telemetry::quota::Quota;
+use crate::transport;
 use life::{Life, Signals};
 
 /// Why the gateway did not start.
@@ -221,6 +222,7 @@ fn server_conf(process: &Process, idle_connections: usize) -> ServerConf {
         listener_tasks_per_fd: threads,
         max_retries: MAX_TRIES,
         upstream_keepalive_pool_size: idle_connections.max(1),
+        ca_file: transport::roots_file(),
         // Ours is the waiting: see `life`.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),

@@ -4,10 +4,12 @@
 //! were found by `config::load`.
 
 mod listener;
+mod pem;
 mod route;
 mod session;
 mod sticky;
 mod store;
+mod transport;
 mod upstream;
 
 use std::time::Instant;
@@ -30,6 +32,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a Snapshot>,
     /// The key of the cookies that we make, where the file names none.
     pub cookie_key: [u8; 32],
+    /// Tells whether the certificates that the system trusts can be had, or why not; asked only where somebody needs them.
+    pub system_roots: fn() -> Result<(), String>,
     /// The present.
     pub now: Instant,
 }

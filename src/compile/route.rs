@@ -341,10 +341,20 @@ fn target(route: &Written, found: Use, weight: u32, at: &At, problems: &mut Vec<
     let retry = retry_policy(&found.retry.with(&route.retry));
     let timeouts = timeouts(&found.timeouts.with(&route.timeouts));
     let own_budget = route.retry.budget.map(|share| Arc::new(Budget::new(share.0)));
-    let (strategy, keepalive) = (found.strategy, found.keepalive);
+    let (strategy, keepalive, transport) = (found.strategy, found.keepalive, found.transport);
     let identity = Arc::default();
-    let build =
-        move |upstream| Target { upstream, weight, strategy, key, retry, own_budget, keepalive, timeouts, identity };
+    let build = move |upstream| Target {
+        upstream,
+        weight,
+        strategy,
+        key,
+        retry,
+        own_budget,
+        keepalive,
+        transport,
+        timeouts,
+        identity,
+    };
     Some(DraftTarget { index: found.index, build: Box::new(build) })
 }
 

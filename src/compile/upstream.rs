@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::Inputs;
+use super::{Inputs, transport};
 use crate::config::names;
 use crate::config::{
     self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts,
@@ -17,6 +17,7 @@ use crate::health::outlier;
 use crate::health::{HttpProbe, Probe, ProbeKind};
 use crate::strategy;
 use crate::supervisor::Work;
+use crate::transport::Transport;
 use crate::upstream::{QueueSettings, Settings, StrategyIndex, Upstream};
 
 /// The upstreams of the file while routes are compiled: each route asks for what it uses.
@@ -33,6 +34,7 @@ struct Draft {
     timeouts: Timeouts,
     strategy: strategy::Config,
     keepalive: Keepalive,
+    transport: Arc<Transport>,
     probe: Option<Arc<Probe>>,
     used: bool,
 }
@@ -50,6 +52,8 @@ pub(super) struct Use {
     pub(super) timeouts: Timeouts,
     /// How long an idle connection is kept.
     pub(super) keepalive: Option<Duration>,
+    /// How its endpoints are spoken to.
+    pub(super) transport: Arc<Transport>,
 }
 
 // === impl Drafts ===
@@ -61,7 +65,8 @@ impl Drafts {
         for (name, written) in written {
             check(&name, &written, problems);
             by_name.insert(name.clone(), drafts.len());
-            drafts.push(draft(&name, written, inputs));
+            let transport = Arc::new(transport::compile(&name, &written, inputs, problems));
+            drafts.push(draft(&name, written, transport, inputs));
         }
         Self { drafts, by_name }
     }
@@ -89,6 +94,7 @@ impl Drafts {
             retry: draft.retry.clone(),
             timeouts: draft.timeouts.clone(),
             keepalive: (draft.keepalive.idle > 0).then_some(draft.keepalive.timeout.0),
+            transport: Arc::clone(&draft.transport),
         })
     }
 
@@ -179,7 +185,7 @@ fn sendable(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn draft(name: &str, written: Written, inputs: &Inputs<'_>) -> Draft {
+fn draft(name: &str, written: Written, transport: Arc<Transport>, inputs: &Inputs<'_>) -> Draft {
     let settings = Settings {
         strategy: written.strategy.clone(),
         slow_start: written.slow_start.0.map(|time| time.0),
@@ -202,11 +208,12 @@ fn draft(name: &str, written: Written, inputs: &Inputs<'_>) -> Draft {
     let upstream = Upstream::new(name, endpoints.collect(), settings, metrics, previous, inputs.now);
     Draft {
         upstream,
-        probe: written.health_check.map(|check| Arc::new(probe(check))),
+        probe: written.health_check.map(|check| Arc::new(probe(check, &transport))),
         retry: written.retry,
         timeouts: written.timeouts,
         strategy: written.strategy,
         keepalive: written.keepalive,
+        transport,
         used: false,
     }
 }
@@ -240,7 +247,7 @@ fn host_of(endpoint: &Endpoint) -> String {
     }
 }
 
-fn probe(written: HealthCheck) -> Probe {
+fn probe(written: HealthCheck, transport: &Arc<Transport>) -> Probe {
     let kind = match written.http {
         Some(path) => ProbeKind::Http(HttpProbe {
             path,
@@ -251,6 +258,7 @@ fn probe(written: HealthCheck) -> Probe {
     };
     Probe {
         kind,
+        transport: Arc::clone(transport),
         port: written.port,
         interval: written.interval.0,
         timeout: written.timeout.0,

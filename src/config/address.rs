@@ -173,9 +173,7 @@ fn host_and_port<'t>(text: &'t str, host: &str, port: u16) -> Result<(&'t str, u
         return Err(match (scheme, rest.contains(':')) {
             ("http", false) => format!("an address has no scheme, and has a port: `{rest}:80`"),
             ("http", true) => format!("an address has no scheme and no path: `{rest}`"),
-            ("https", _) => {
-                "an address has no scheme, and TLS to an endpoint is not in this version of headgate".into()
-            }
+            ("https", _) => "an address has no scheme; TLS to endpoints is the upstream's `tls: true`".into(),
             _ => format!("an address has no scheme: `{rest}`"),
         });
     }

@@ -24,17 +24,8 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: &[&str] = &[
-    "tls",
-    "http2",
-    "redirect_to_https",
-    "upgrade_socket",
-    "discovery",
-    "grpc",
-    "certificates",
-    "client_auth",
-    "acme",
-];
+const LATER: &[&str] =
+    &["redirect_to_https", "upgrade_socket", "discovery", "grpc", "certificates", "client_auth", "acme"];
 
 /// Plugins of later versions.
 const LATER_PLUGINS: [&str; 10] =
@@ -85,7 +76,7 @@ const STRATEGIES: [(&str, &str); 38] = [
     ("failover", "write `first`, or mark endpoints with `backup: true`"),
 ];
 
-const KEYS: [ForeignKey; 131] = [
+const KEYS: &[ForeignKey] = &[
     // The top of the file.
     key(&["upstream"], "Config", "upstreams", "it is `upstreams`, a map from name to upstream"),
     key(
@@ -341,7 +332,61 @@ const KEYS: [ForeignKey; 131] = [
         &["protocol", "scheme"],
         "Upstream",
         "",
-        "endpoints are spoken to in HTTP/1.1; there is nothing to choose in this version",
+        "endpoints are spoken to in HTTP/1.1; in TLS with `tls: true`, in HTTP/2 with `http2: true`",
+    ),
+    key(
+        &["ssl", "https", "secure", "backend_tls", "proxy_ssl"],
+        "Upstream",
+        "tls",
+        "TLS to the endpoints is `tls: true`",
+    ),
+    key(
+        &["h2", "h2c", "grpc", "http_version", "proxy_http_version"],
+        "Upstream",
+        "http2",
+        "HTTP/2 to the endpoints, which gRPC needs, is `http2: true`",
+    ),
+    key(
+        &["sni", "proxy_ssl_name", "hostname", "servername", "verifyhost"],
+        "EndpointTlsSettings",
+        "server_name",
+        "the name is `server_name: app.internal`",
+    ),
+    key(
+        &[
+            "ca_file",
+            "cafile",
+            "ca_cert",
+            "trusted_ca",
+            "root_ca",
+            "root_cas",
+            "trusted_certificate",
+            "proxy_ssl_trusted_certificate",
+        ],
+        "EndpointTlsSettings",
+        "ca",
+        "whom to trust is `ca: FILE`",
+    ),
+    key(
+        &["cert", "crt", "client_certificate", "proxy_ssl_certificate"],
+        "EndpointTlsSettings",
+        "certificate",
+        "it is `certificate: FILE`",
+    ),
+    key(&["private_key", "client_key", "proxy_ssl_certificate_key"], "EndpointTlsSettings", "key", "it is `key: FILE`"),
+    key(
+        &[
+            "insecure_skip_verify",
+            "skip_verify",
+            "insecure",
+            "proxy_ssl_verify",
+            "tls_insecure_skip_verify",
+            "verify_hostname",
+            "verify_cert",
+        ],
+        "EndpointTlsSettings",
+        "verify",
+        "certificates are verified unless `verify: false` is written; better is `ca: FILE`",
     ),
     // Endpoints.
     key(

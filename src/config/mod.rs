@@ -53,7 +53,7 @@ pub use sticky::{SameSite, Secure, Sticky, StickyCookie, WhenDown};
 pub use store::{File, RedisUrl, Sentinel, SentinelAddress, Store, StoreSettings, StoreUse};
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
-pub use upstream::{Endpoint, HostHeader, Keepalive, Queue, Upstream};
+pub use upstream::{Endpoint, EndpointTls, EndpointTlsSettings, HostHeader, Keepalive, Queue, Upstream};
 
 /// The whole file, included files merged in.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::address::EndpointAddress;
 use super::attempt::{Retry, Timeouts};
 use super::fitness::{HealthCheck, Outlier};
+use super::store::File;
 use super::text::text;
 use super::unit::{Duration, OrNone, OrOff, Percent};
 use crate::strategy;
@@ -55,6 +56,13 @@ pub struct Upstream {
     /// Idle connections kept open to the endpoints.
     #[serde(default)]
     pub keepalive: Keepalive,
+    /// Whether the endpoints are spoken to in TLS: `true`, or with settings. Default: false.
+    #[serde(default)]
+    pub tls: EndpointTls,
+    /// Whether the endpoints are spoken to in HTTP/2: in TLS they have to offer it (ALPN `h2`), in plain text they are trusted to
+    /// know it (h2c). gRPC needs it. Default: false.
+    #[serde(default)]
+    pub http2: bool,
 }
 
 /// One server of an upstream.
@@ -116,6 +124,36 @@ pub enum HostHeader {
     Endpoint,
     /// This one.
     Literal(String),
+}
+
+/// Whether the endpoints are spoken to in TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EndpointTls {
+    /// In plain text.
+    #[default]
+    Off,
+    /// In TLS.
+    On(Box<EndpointTlsSettings>),
+}
+
+/// TLS to the endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointTlsSettings {
+    /// The name that the endpoints are asked for (SNI), and that their certificates must have. Absent: each endpoint's own host,
+    /// a name or an IP address; a unix socket has none.
+    #[schemars(length(min = 1))]
+    pub server_name: Option<String>,
+    /// A file of the certificates (PEM) that may have signed the endpoints'; it is watched. Absent: those that the system trusts.
+    pub ca: Option<File>,
+    /// A file with the certificate (PEM) that is shown to endpoints which ask for one, and those that lead from it to its
+    /// authority; it is watched. Absent: none.
+    pub certificate: Option<File>,
+    /// The file with the private key (PEM) of `certificate`; it is watched.
+    pub key: Option<File>,
+    /// Whether the endpoints' certificates have to be right. `false` lets anybody in between be the endpoint, and is warned of.
+    /// Default: true.
+    pub verify: bool,
 }
 
 /// Idle connections kept open to the endpoints.
@@ -208,6 +246,37 @@ impl fmt::Display for HostHeader {
 }
 
 text!(HostHeader, "HostHeader", r"^[!-~]+$");
+
+// === impl EndpointTls ===
+
+impl<'de> Deserialize<'de> for EndpointTls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Bool(false) => Ok(Self::Off),
+            serde_json::Value::Bool(true) => Ok(Self::On(Box::default())),
+            settings => serde_json::from_value(settings).map(Self::On).map_err(D::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for EndpointTls {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EndpointTls".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let settings = generator.subschema_for::<EndpointTlsSettings>();
+        schemars::json_schema!({ "anyOf": [{ "type": "boolean" }, settings] })
+    }
+}
+
+// === impl EndpointTlsSettings ===
+
+impl Default for EndpointTlsSettings {
+    fn default() -> Self {
+        Self { server_name: None, ca: None, certificate: None, key: None, verify: true }
+    }
+}
 
 // === impl Keepalive ===
 

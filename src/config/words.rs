@@ -70,6 +70,7 @@ pub(super) fn object_name(definition: &str) -> Option<&'static str> {
         "Retry" | "RetryOverrides" => "`retry`",
         "Timeouts" | "TimeoutOverrides" => "`timeouts`",
         "Keepalive" => "`keepalive`",
+        "EndpointTlsSettings" => "`tls`",
         "Route" => "a route",
         "WeightedUpstream" => "an entry of `upstreams`",
         "Redirect" => "`redirect`",

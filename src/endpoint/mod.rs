@@ -57,6 +57,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// Where it is.
     pub address: Address,
+    /// The name or IP address by which its certificate is known; empty for a socket file, which has neither.
+    pub host: Box<str>,
     /// Its share relative to the others; 0 takes no requests.
     pub weight: u32,
     /// Used only while no other endpoint is eligible.
@@ -119,7 +121,12 @@ impl Endpoint {
     /// An endpoint with the state that is known of it.
     pub(crate) fn new(settings: EndpointSettings, state: Arc<EndpointState>, metrics: Arc<EndpointMetrics>) -> Self {
         let EndpointSettings { id, address, weight, backup, max_connections, host_header } = settings;
-        Self { id, address, weight, backup, max_connections, host_header, state, metrics }
+        let host = match &address {
+            Address::Tcp(address) => address.ip().to_string().into(),
+            Address::Name { host, .. } => host.as_str().into(),
+            Address::Unix(_) => Box::default(),
+        };
+        Self { id, address, host, weight, backup, max_connections, host_header, state, metrics }
     }
 
     /// Where to connect now: of a name with several addresses the one that last worked, or the next after a refusal.

@@ -4,6 +4,7 @@
 //! A probe flows one way: supervisor tick -> [`check_once`] -> [`Threshold::observe`] -> on a change only: the
 //! endpoint's state and one log line. Strategies and scrapes read the state; nobody tells them.
 
+mod http2;
 pub mod outlier;
 mod probe;
 pub mod resolve;

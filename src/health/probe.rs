@@ -1,32 +1,33 @@
 //! One check of one endpoint, over the network, with the whole of it under one timeout.
 //!
-//! Both kinds are `HealthCheck`s of pingora-load-balancing. `tcp` is the crate's own. `http` is not, because the crate's
-//! reads the system's certificates twice for every (Host, path) it is built for, reads the body without a bound, takes
-//! a 103 for the answer, and knows no timeout over the whole; ours shares one connector, connects and parses as
-//! proxied traffic does, and is done at the response head.
+//! It connects, encrypts and parses as proxied traffic does, by the upstream's [`Transport`], on a connection of its own.
+//! pingora-load-balancing has such checks, too; they read the system's certificates for every (Host, path), read bodies
+//! without a bound, take a 103 for the answer, and know no timeout over the whole.
 
 use std::ops::RangeInclusive;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use http::{Method, Uri};
 use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
-use pingora::upstreams::peer::BasicPeer;
 use pingora::{Error, ErrorType};
-use pingora_load_balancing::Backend;
-use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 use tokio::time::{Instant, timeout};
 
+use super::http2;
 use crate::endpoint::{Address, Endpoint};
+use crate::transport::{Transport, connector_options, unix_address};
 
 /// How the endpoints of an upstream are probed. Equal settings are the same probe: a reload keeps it running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// What is asked of the endpoint.
     pub kind: ProbeKind,
+    /// How it is spoken to.
+    pub transport: Arc<Transport>,
     /// The port to probe where it is not the one that serves. Has no meaning for a unix socket.
     pub port: Option<u16>,
     /// From the start of one check to the start of the next, give or take a tenth.
@@ -44,7 +45,7 @@ pub struct Probe {
 pub enum ProbeKind {
     /// A GET whose status must be an expected one.
     Http(HttpProbe),
-    /// Whether a connection can be made.
+    /// Whether a connection can be made; in TLS its handshake is a part of it.
     Tcp,
 }
 
@@ -59,22 +60,16 @@ pub struct HttpProbe {
     pub status: Vec<RangeInclusive<u16>>,
 }
 
-/// One http check: the probe's request for one endpoint.
-struct HttpCheck<'a> {
-    probe: &'a HttpProbe,
-    host: &'a str,
+/// Why a check of one address failed.
+pub(super) struct Fault {
+    /// Whether the endpoint took the connection: then its answer counts, and no further address is asked.
+    pub(super) connected: bool,
+    /// What went wrong, in an operator's words.
+    pub(super) reason: String,
 }
 
-/// Marks the error of a status that is not an expected one.
-const STATUS: &str = "status";
-
-// Building either reads the system's certificates, so each is built once, by the first probe that needs it.
-static TCP_CHECK: LazyLock<TcpHealthCheck> = LazyLock::new(|| {
-    let mut check = *TcpHealthCheck::new();
-    check.peer_template.options.connection_timeout = None;
-    check
-});
-static CONNECTOR: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
+// Building it reads the system's certificates, so it is built once, by the first probe.
+static CONNECTOR: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(Some(connector_options())));
 
 /// Checks `endpoint` once, now; costs at most the probe's timeout. The error says in words what was wrong.
 ///
@@ -85,19 +80,19 @@ pub async fn check_once(endpoint: &Endpoint, probe: &Probe) -> Result<(), String
         Address::Name { .. } => {
             (endpoint.state.addresses().iter().copied().map(PeerAddr::Inet).collect(), endpoint.id.as_str())
         }
-        Address::Unix(path) => match std::os::unix::net::SocketAddr::from_pathname(path) {
-            Ok(address) => (vec![PeerAddr::Unix(address)], "localhost"),
+        Address::Unix(path) => match unix_address(path) {
+            Ok(address) => (vec![address], "localhost"),
             Err(error) => return Err(format!("not the path of a socket: {error}")),
         },
     };
-    probe.check(addresses, host).await
+    probe.check(addresses, host, &endpoint.host).await
 }
 
 // === impl Probe ===
 
 impl Probe {
     /// Each address gets an equal part of the time left, so that one that swallows packets doesn't hide the next.
-    async fn check(&self, mut addresses: Vec<PeerAddr>, host: &str) -> Result<(), String> {
+    async fn check(&self, mut addresses: Vec<PeerAddr>, host: &str, name: &str) -> Result<(), String> {
         let deadline = Instant::now() + self.timeout;
         let mut last = "it has no address".to_string();
         let all = addresses.len();
@@ -107,86 +102,104 @@ impl Probe {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(all - tried).unwrap_or(u32::MAX);
-            let (reason, connected) = match timeout(share, self.check_address(address, host)).await {
+            let fault = match timeout(share, self.check_address(address, host, name)).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => (reason(&error), connected(&error)),
-                Err(_) => (format!("timed out after {:?}", rounded(share)), false),
+                Ok(Err(fault)) => fault,
+                Err(_) => Fault { connected: false, reason: format!("timed out after {:?}", rounded(share)) },
             };
-            last = if all > 1 { format!("{reason} ({address})") } else { reason };
-            if connected {
+            last = if all > 1 { format!("{} ({address})", fault.reason) } else { fault.reason };
+            if fault.connected {
                 break;
             }
         }
         Err(last)
     }
 
-    async fn check_address(&self, address: &PeerAddr, host: &str) -> pingora::Result<()> {
-        let backend = Backend { addr: address.clone(), weight: 1, ext: Default::default() };
+    async fn check_address(&self, address: &PeerAddr, host: &str, name: &str) -> Result<(), Fault> {
+        let stream = CONNECTOR.new_stream(&self.transport.peer(address.clone(), name, false)).await?;
         match &self.kind {
             ProbeKind::Http(probe) => {
-                HttpCheck { probe, host: probe.host.as_deref().unwrap_or(host) }.check(&backend).await
+                let host = probe.host.as_deref().unwrap_or(host);
+                let status = match self.transport.speaks_http2(false) {
+                    true => self.status_by_http2(stream, &probe.path, host).await?,
+                    false => status_by_http1(stream, &probe.path, host).await?,
+                };
+                match probe.status.iter().any(|range| range.contains(&status)) {
+                    true => Ok(()),
+                    false => Err(Fault { connected: true, reason: format!("status {status}") }),
+                }
             }
-            ProbeKind::Tcp => TCP_CHECK.check(&backend).await,
+            ProbeKind::Tcp => Ok(()),
+        }
+    }
+
+    async fn status_by_http2(&self, stream: Stream, path: &str, host: &str) -> Result<u16, Fault> {
+        let request = http2::Request { method: Method::GET, uri: self.uri(path, host)?, fields: &[], body: None };
+        // The body stays unread: it cannot change the verdict, and nothing bounds it.
+        Ok(http2::ask(stream, request).await?.status)
+    }
+
+    /// `path` at `host`, with the scheme that requests have.
+    fn uri(&self, path: &str, host: &str) -> Result<Uri, Fault> {
+        let uri = Uri::builder().scheme(self.transport.scheme()).authority(host).path_and_query(path).build();
+        uri.map_err(|error| Fault {
+            connected: true,
+            reason: format!("it can't be asked for {path} at {host}: {error}"),
+        })
+    }
+}
+
+async fn status_by_http1(stream: Stream, path: &str, host: &str) -> pingora::Result<u16> {
+    let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
+    request.insert_header("host", host)?;
+    request.insert_header("user-agent", USER_AGENT)?;
+    request.insert_header("connection", "close")?;
+
+    let mut session = HttpSession::new(stream);
+    session.write_request_header(Box::new(request)).await?;
+    loop {
+        session.read_response().await?;
+        let Some(status) = session.get_status().map(|status| status.as_u16()) else {
+            return Error::e_explain(ErrorType::InternalError, "an answer without a status");
+        };
+        // Interim answers precede the one that counts. The body stays unread: it cannot change the verdict, and nothing
+        // bounds it.
+        if !(100..200).contains(&status) || status == 101 {
+            return Ok(status);
         }
     }
 }
 
-// === impl HttpCheck ===
+/// Who asks.
+pub(super) const USER_AGENT: &str = "headgate-probe";
 
-#[async_trait]
-impl HealthCheck for HttpCheck<'_> {
-    async fn check(&self, target: &Backend) -> pingora::Result<()> {
-        let mut request = RequestHeader::build("GET", self.probe.path.as_bytes(), None)?;
-        request.insert_header("host", self.host)?;
-        request.insert_header("user-agent", "headgate-probe")?;
-        request.insert_header("connection", "close")?;
+// === impl Fault ===
 
-        let mut peer = BasicPeer::new("0.0.0.0:1");
-        peer._address = target.addr.clone();
-        let mut session = HttpSession::new(CONNECTOR.new_stream(&peer).await?);
-        session.write_request_header(Box::new(request)).await?;
-        loop {
-            session.read_response().await?;
-            let Some(status) = session.get_status().map(|status| status.as_u16()) else {
-                return Error::e_explain(ErrorType::InternalError, "an answer without a status");
-            };
-            // Interim answers precede the one that counts.
-            if (100..200).contains(&status) && status != 101 {
-                continue;
+impl From<Box<Error>> for Fault {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the list is long, and the cause's own words serve for the rest"
+    )]
+    fn from(error: Box<Error>) -> Self {
+        use ErrorType as T;
+        let connected =
+            matches!(error.etype(), T::ConnectionClosed | T::InvalidHTTPHeader | T::ReadError | T::WriteError);
+        let words = match error.etype() {
+            T::ConnectRefused => "connection refused",
+            T::ConnectNoRoute => "no route to the address",
+            T::ConnectTimedout => "connecting timed out",
+            T::ConnectionClosed => "connection closed before an answer",
+            T::InvalidHTTPHeader => "not an HTTP/1 answer",
+            T::TLSHandshakeFailure => {
+                // Pingora puts the cause into its own sentence, and what it calls the cause is an address.
+                let said = error.context.as_ref().map_or("", |context| context.as_str());
+                let cause = said.split_once("cause: ").and_then(|(_, cause)| cause.rsplit_once(", SNI:"));
+                return Self { connected, reason: format!("TLS: {}", cause.map_or(said, |(cause, _)| cause)) };
             }
-            // The body stays unread: it cannot change the verdict, and nothing bounds it.
-            return if self.probe.status.iter().any(|range| range.contains(&status)) {
-                Ok(())
-            } else {
-                Err(Error::new(ErrorType::CustomCode(STATUS, status)))
-            };
-        }
+            _ => return Self { connected, reason: error.root_cause().to_string() },
+        };
+        Self { connected, reason: words.to_owned() }
     }
-
-    fn health_threshold(&self, _success: bool) -> usize {
-        1 // `Threshold` counts.
-    }
-}
-
-/// Whether the endpoint took the connection: then its answer counts, and no further address is asked.
-fn connected(error: &Error) -> bool {
-    use ErrorType::{ConnectionClosed, CustomCode, InvalidHTTPHeader, ReadError, WriteError};
-    matches!(error.etype(), CustomCode(STATUS, _) | ConnectionClosed | InvalidHTTPHeader | ReadError | WriteError)
-}
-
-/// What went wrong, in an operator's words.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the list is long, and the cause's own words serve for the rest")]
-fn reason(error: &Error) -> String {
-    let words = match error.etype() {
-        ErrorType::CustomCode(STATUS, status) => return format!("status {status}"),
-        ErrorType::ConnectRefused => "connection refused",
-        ErrorType::ConnectNoRoute => "no route to the address",
-        ErrorType::ConnectTimedout => "connecting timed out",
-        ErrorType::ConnectionClosed => "connection closed before an answer",
-        ErrorType::InvalidHTTPHeader => "not an HTTP/1 answer",
-        _ => return error.root_cause().to_string(),
-    };
-    words.to_string()
 }
 
 /// Whole milliseconds, as the file writes durations.
@@ -210,7 +223,16 @@ mod tests {
     }
 
     fn probe(kind: ProbeKind) -> Probe {
-        Probe { kind, port: None, interval: Duration::from_secs(5), timeout: Duration::from_secs(2), rise: 2, fall: 3 }
+        let transport = Arc::default();
+        Probe {
+            kind,
+            transport,
+            port: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+        }
     }
 
     fn http(status: &[RangeInclusive<u16>]) -> Probe {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, RetryType};
-use pingora_http::ResponseHeader;
+use pingora::{Error, ErrorType, RetryType};
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::select;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use crate::telemetry::metrics::AttemptFailure;
 use crate::telemetry::metrics::SkipReason;
 use crate::upstream::{Ask, Lease, Outcome, Refusal};
 
-/// Stale kept connections that one request may meet before their end counts as the endpoint's failure.
+/// Stale kept connections and refused streams that one request may meet before they count as the endpoint's failure.
 const MAX_STALE: u32 = 3;
 
 /// Chooses an endpoint, waiting for room where the upstream has a queue, and begins an attempt on it.
@@ -34,7 +34,8 @@ pub(super) async fn begin(session: &mut Session, ctx: &mut RequestContext) -> Re
         None => lease(session, ctx).await?,
     };
     let target = ctx.target().ok_or(Failure::Internal)?;
-    let peer = peer(&lease, target, ctx)?;
+    let upgrades = session.as_downstream().is_upgrade_req();
+    let peer = peer(&lease, target, upgrades, ctx)?;
     pins::chosen(ctx, &lease);
     ctx.endpoint = Some(Arc::clone(lease.endpoint()));
     let now = Instant::now();
@@ -94,10 +95,24 @@ pub(super) fn connected(ctx: &mut RequestContext, reused: bool) {
     ctx.progressed();
 }
 
+/// Whether the connection speaks what the upstream's do: an endpoint that knows nothing of ALPN goes on in HTTP/1.1.
+///
+/// # Errors
+/// Where it doesn't, before anything is sent.
+pub(super) fn speaks(session: &Session, ctx: &RequestContext, request: &RequestHeader) -> pingora::Result<()> {
+    let Some(target) = ctx.target() else { return Ok(()) };
+    let http2 = target.transport.speaks_http2(session.as_downstream().is_upgrade_req());
+    if http2 && request.version != Version::HTTP_2 {
+        let error = Error::explain(ErrorType::InvalidH2, "the endpoint does not offer HTTP/2 (ALPN `h2`)");
+        return Err(error.into_up());
+    }
+    Ok(())
+}
+
 /// No connection came about. Returns whether another endpoint, or another address of this one, is tried.
 pub(super) fn not_connected(session: &Session, ctx: &mut RequestContext, error: &Error) -> bool {
     let failure = match Failure::from_pingora(error) {
-        Failure::ConnectTimeout => Failure::ConnectTimeout,
+        failure @ (Failure::ConnectTimeout | Failure::TlsError) => failure,
         _ => Failure::ConnectError,
     };
     if let Some(mut attempt) = ctx.attempt.take() {
@@ -141,7 +156,7 @@ pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &Respo
 pub(super) fn broken(session: &Session, ctx: &mut RequestContext, error: &Error, reused: bool) -> bool {
     let failure = ctx.classify(error);
     if !ctx.response_started && is_stale(session, ctx, error, reused) {
-        // The endpoint closed a kept connection just as we took it: it has not seen the request.
+        // The endpoint closed a kept connection just as we took it, or refused the stream: it has not seen the request.
         ctx.attempts -= 1;
         ctx.stale += 1;
         ctx.attempt = None;
@@ -171,7 +186,7 @@ pub(super) fn end(ctx: &mut RequestContext) {
 fn outcome(failure: Failure) -> Outcome {
     use Failure as F;
     Outcome::Failed(match failure {
-        F::ConnectError => AttemptFailure::ConnectError,
+        F::ConnectError | F::TlsError => AttemptFailure::ConnectError,
         F::ConnectTimeout | F::FirstByteTimeout | F::IdleTimeout | F::RequestTimeout => AttemptFailure::Timeout,
         F::UpstreamReset | F::UpstreamProtocol => AttemptFailure::Reset,
         F::Refused(_)
@@ -193,14 +208,14 @@ fn outcome(failure: Failure) -> Outcome {
     })
 }
 
-/// Whether the error is that of a kept connection which its endpoint had closed already.
+/// Whether the error is that of a kept connection which its endpoint had closed already; or of a request by HTTP/2 that the
+/// endpoint says it has not looked at (REFUSED_STREAM, GOAWAY), which is safe to send again, whatever its method.
 fn is_stale(session: &Session, ctx: &RequestContext, error: &Error, reused: bool) -> bool {
-    let request = session.req_header();
-    reused
-        && matches!(error.retry, RetryType::ReusedOnly)
-        && ctx.stale < MAX_STALE
-        && request.method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
+    let unseen = match error.retry {
+        RetryType::ReusedOnly => reused && session.req_header().method.is_idempotent(),
+        RetryType::Decided(again) => again && *error.etype() == ErrorType::H2Error,
+    };
+    unseen && ctx.stale < MAX_STALE && !session.as_ref().retry_buffer_truncated()
 }
 
 /// Looks for another endpoint, and keeps its lease for the next attempt.

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap};
+use pingora::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::strictness::Violation;
@@ -42,6 +43,8 @@ pub enum Failure {
     QueueTimeout,
     /// No connection to any endpoint could be made.
     ConnectError,
+    /// The endpoint's certificate is not what it should be, or another fault of the TLS handshake.
+    TlsError,
     /// An endpoint did not accept the connection within `timeouts.connect`.
     ConnectTimeout,
     /// The endpoint closed or reset the connection before its answer was complete.
@@ -76,7 +79,7 @@ impl Failure {
             Self::HeadTooLarge => 431,
             Self::ClientGone => 499,
             Self::Plugin | Self::Internal => 500,
-            Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
+            Self::ConnectError | Self::TlsError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::StoreDown | Self::PinnedDown | Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => 503,
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => 504,
         }
@@ -100,6 +103,7 @@ impl Failure {
             Self::Overloaded => "overloaded",
             Self::QueueTimeout => "queue_timeout",
             Self::ConnectError => "connect_error",
+            Self::TlsError => "tls_error",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamProtocol => "upstream_protocol",
@@ -145,7 +149,9 @@ impl Failure {
             Self::PinnedDown | Self::NoEndpoint | Self::Overloaded | Self::QueueTimeout => {
                 "no server is free to answer, try again"
             }
-            Self::ConnectError | Self::UpstreamReset | Self::UpstreamProtocol => "the server gave no valid answer",
+            Self::ConnectError | Self::TlsError | Self::UpstreamReset | Self::UpstreamProtocol => {
+                "the server gave no valid answer"
+            }
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => {
                 "the server did not answer in time"
             }
@@ -181,8 +187,11 @@ impl Failure {
                 T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::BindError | T::SocketError => {
                     Self::ConnectError
                 }
+                T::TLSHandshakeFailure | T::InvalidCert => Self::TlsError,
                 T::ReadTimedout | T::WriteTimedout => Self::IdleTimeout,
-                T::InvalidHTTPHeader | T::Custom(_) => Self::UpstreamProtocol,
+                // A connection that gave no sign of life.
+                kind if *kind == PING_TIMEDOUT => Self::UpstreamReset,
+                T::InvalidHTTPHeader | T::InvalidH2 | T::H2Downgrade | T::Custom(_) => Self::UpstreamProtocol,
                 _ => Self::UpstreamReset,
             },
             ErrorSource::Downstream => match kind {
@@ -224,7 +233,7 @@ fn wants_json(request: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 19] = [
+    const ALL: [Failure; 20] = [
         Failure::Refused(Violation::NoHost),
         Failure::HeadTooLarge,
         Failure::BodyTooLarge,
@@ -236,6 +245,7 @@ mod tests {
         Failure::Overloaded,
         Failure::QueueTimeout,
         Failure::ConnectError,
+        Failure::TlsError,
         Failure::ConnectTimeout,
         Failure::UpstreamReset,
         Failure::UpstreamProtocol,
@@ -251,7 +261,7 @@ mod tests {
         let statuses = ALL.map(Failure::status);
         assert_eq!(
             statuses,
-            [400, 431, 413, 408, 400, 499, 404, 503, 503, 503, 502, 504, 502, 502, 504, 504, 504, 500, 500]
+            [400, 431, 413, 408, 400, 499, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]
         );
         assert_eq!(Failure::Refused(Violation::Method).status(), 405);
     }
@@ -288,6 +298,7 @@ mod tests {
         let upstream = |kind: ErrorType| Failure::from_pingora(&Error::new(kind).into_up());
         assert_eq!(upstream(ErrorType::ConnectTimedout), Failure::ConnectTimeout);
         assert_eq!(upstream(ErrorType::ConnectRefused), Failure::ConnectError);
+        assert_eq!(upstream(ErrorType::TLSHandshakeFailure), Failure::TlsError);
         assert_eq!(upstream(ErrorType::ConnectionClosed), Failure::UpstreamReset);
         assert_eq!(upstream(ErrorType::ReadTimedout), Failure::IdleTimeout);
         assert_eq!(upstream(ErrorType::InvalidHTTPHeader), Failure::UpstreamProtocol);

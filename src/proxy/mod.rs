@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use headgate_plugins::{Body, Hooks};
+use http::Version;
 use http::header::UPGRADE;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -100,6 +101,10 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        attempt::speaks(session, ctx, request)?;
+        if request.version == Version::HTTP_2 {
+            headers::by_http2(request, &session.req_header().headers)?;
+        }
         headers::forward(request, &ctx.client, ctx.host_header.as_ref())?;
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
         headers::set_host(request, host)?;

@@ -2,31 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::context::RequestContext;
 use super::failure::Failure;
 use crate::endpoint;
 use crate::route::Target;
+use crate::transport::unix_address;
 use crate::upstream::Lease;
 
 /// How long a connection stays open that nobody will use again.
 const NOT_KEPT: Duration = Duration::from_millis(1);
 
-/// The peer for one attempt on `lease`'s endpoint.
+/// The peer for one attempt on `lease`'s endpoint, of a request that asks for another protocol or not.
 ///
 /// # Errors
 /// Where a name has lost its addresses since the endpoint was chosen, or the path of a socket is too long.
-pub(super) fn peer(lease: &Lease, target: &Target, ctx: &RequestContext) -> Result<HttpPeer, Failure> {
-    let place = lease.endpoint().target().ok_or(Failure::ConnectError)?;
-    let mut peer = match place {
-        #[expect(clippy::disallowed_methods, reason = "an address that needs no look-up can't block or fail")]
-        endpoint::Target::Tcp(address) => HttpPeer::new(address, false, String::new()),
-        endpoint::Target::Unix(path) => {
-            let path = path.to_str().ok_or(Failure::ConnectError)?;
-            HttpPeer::new_uds(path, false, String::new()).map_err(|_| Failure::ConnectError)?
-        }
+pub(super) fn peer(lease: &Lease, target: &Target, upgrades: bool, ctx: &RequestContext) -> Result<HttpPeer, Failure> {
+    let address = match lease.endpoint().target().ok_or(Failure::ConnectError)? {
+        endpoint::Target::Tcp(address) => PeerAddr::Inet(address),
+        endpoint::Target::Unix(path) => unix_address(path).map_err(|_| Failure::ConnectError)?,
     };
+    let mut peer = target.transport.peer(address, &lease.endpoint().host, upgrades);
     let connect =
         ctx.remaining(Instant::now()).map_or(target.timeouts.connect, |left| left.min(target.timeouts.connect));
     // Pingora reads a zero as no wait at all, so a request whose time is over fails at once instead of hanging.

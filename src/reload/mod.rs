@@ -20,6 +20,7 @@ use crate::snapshot::{Current, Snapshot};
 use crate::supervisor::Orders;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::transport::system_roots;
 
 pub use cookie_key::{CookieKey, KeptKey};
 pub use fixed::Fixed;
@@ -129,7 +130,7 @@ pub fn read(
     let fixed = Fixed::of(&loaded.config);
     let KeptKey { bytes: cookie_key, warning: forgets } = key_for(&loaded.config, cookie_key)
         .map_err(|problem| Refused { problems: vec![problem], sources: sources.clone() })?;
-    let inputs = Inputs { registry, metrics, previous, cookie_key, now: Instant::now() };
+    let inputs = Inputs { registry, metrics, previous, cookie_key, system_roots, now: Instant::now() };
     let locate = |problems: Vec<Problem>| {
         let mut located: Vec<LocatedProblem> = problems.into_iter().map(|problem| loaded.locate(problem)).collect();
         located.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));

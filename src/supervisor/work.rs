@@ -150,7 +150,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::supervisor) fn tcp(interval: Duration) -> Probe {
-        Probe { kind: ProbeKind::Tcp, port: None, interval, timeout: interval, rise: 2, fall: 3 }
+        let transport = Arc::default();
+        Probe { kind: ProbeKind::Tcp, transport, port: None, interval, timeout: interval, rise: 2, fall: 3 }
     }
 
     /// A check that answers with these, one a call, then with the last for ever; and how many were asked for.

@@ -7,7 +7,7 @@ use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
 
-use crate::harness::{Setup, root};
+use crate::harness::{Authority, Setup, root};
 
 /// Every Markdown file that is ours, and its text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -32,7 +32,13 @@ fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
 
 /// Holds a whole file to `headgate check`; a directory that its paths name is its own.
 fn check(what: &str, yaml: &str) {
-    let output = Setup::new(yaml).command(&["check"]);
+    let (authority, system) = (Authority::new(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(system.path(), authority.certificate()).unwrap();
+    let gateway = authority.issue(&["gateway.internal"]);
+    let setup = Setup::new(yaml).system_certificates(system.path());
+    let setup = setup.file("tls/internal-ca.crt", &authority.certificate());
+    let setup = setup.file("tls/gateway.crt", &gateway.certificate).file("tls/gateway.key", &gateway.key);
+    let output = setup.command(&["check"]);
     assert_eq!(output.code, Some(0), "{what}:\n{yaml}\n{}{}", output.stdout, output.stderr);
 }
 

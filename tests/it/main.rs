@@ -35,3 +35,5 @@ mod strategies;
 mod streaming;
 mod strictness;
 mod timeouts;
+mod upstream_http2;
+mod upstream_tls;

@@ -357,6 +357,9 @@ impl<'a> Validator<'a> {
             let strategy = "by the client's address is a strategy: `strategy: ip_hash`";
             return if by_address { Some(strategy) } else { words::choice_of(definition) }.map(str::to_owned);
         }
+        if want.boolean == Some(None) && ["on", "yes", "enabled", "off", "no", "disabled"].contains(&lower.as_str()) {
+            return Some(format!("write `{}`", ["on", "yes", "enabled"].contains(&lower.as_str())));
+        }
         if ["on", "yes", "true", "default", "auto", "enabled"].contains(&lower.as_str()) {
             return match object.required.is_empty() && object.exactly_one.is_empty() && object.at_least_one.is_empty() {
                 true => Some("write `{}` for its defaults, or leave the key out where it is on anyway".into()),

@@ -46,6 +46,11 @@ impl Setup {
         self
     }
 
+    /// What the system trusts is what this file holds.
+    pub(crate) fn system_certificates(self, file: &Path) -> Setup {
+        self.env("SSL_CERT_DIR", "/nonexistent").env("SSL_CERT_FILE", file.to_str().unwrap())
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("gateway.yaml")
     }

@@ -1,10 +1,12 @@
 //! The nouns the tests speak in: a `Gateway` under test, `Origin`s and `NodeApp`s behind it, `Redis` beside it, `Client`s,
 //! `Browser`s and `Load` in front of it. Everything is bounded in time, takes its port from the system, and is ended by whoever started it.
 
+mod authority;
 mod browser;
 mod client;
 mod gateway;
 mod http;
+mod http2_origin;
 mod itself;
 mod load;
 mod node;
@@ -13,6 +15,7 @@ mod port;
 mod redis;
 mod samples;
 mod store_double;
+mod tls_front;
 
 use std::{
     fs, io,
@@ -23,9 +26,11 @@ use std::{
 };
 
 pub(crate) use self::{
+    authority::{Authority, Certified},
     browser::Browser,
     client::{Answer, Ask, Client},
     gateway::{Gateway, Setup, headgate},
+    http2_origin::{Http2Origin, Http2Reply},
     load::Load,
     node::{NodeApp, node_list, npm_ci},
     origin::{Origin, Recorded, Reply},
@@ -33,6 +38,7 @@ pub(crate) use self::{
     redis::{Redis, RedisCluster, RedisSentinel, SECRET, signed, stored},
     samples::Samples,
     store_double::{Says, StoreDouble},
+    tls_front::TlsFront,
 };
 
 /// The bound of everything that should come at once: generous, because builds share the machine with the tests.

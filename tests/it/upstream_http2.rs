@@ -1,0 +1,164 @@
+//! HTTP/2 to endpoints: whatever the client speaks, and with every rule that holds for HTTP/1.1.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::harness::{
+    Ask, Authority, Gateway, Http2Origin, Http2Reply, Origin, Setup, TlsFront, eventually, timed, upstream,
+};
+
+fn before(origins: &[&Http2Origin], settings: &str) -> Gateway {
+    let endpoints: Vec<_> = origins.iter().map(|origin| origin.address().to_string()).collect();
+    Gateway::start(&upstream(&format!("[{}]", endpoints.join(", ")), &format!("http2: true, {settings}")))
+}
+
+#[test]
+fn an_endpoint_is_spoken_to_in_http2_in_plain_text_and_in_tls() {
+    let authority = Authority::new();
+    let (plain, tls) = (Http2Origin::start("plain"), Http2Origin::tls("tls", &authority.issue(&["127.0.0.1"])));
+    for (origin, settings, scheme) in [(&plain, "", "http"), (&tls, "tls: { ca: ca.crt }, ", "https")] {
+        let settings = format!("http2: true, {settings}health_check: {{ http: /healthz, interval: 100ms }}");
+        let yaml = upstream(&format!("[{}]", origin.address()), &settings);
+        let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
+        let ask =
+            Ask::post("/a?b=c", "hello").host("shop.example.com").header("te", "trailers, deflate").header("x-a", "1");
+        let answer = gateway.ask(&ask);
+        assert_eq!((answer.status, answer.text()), (200, answer.instance().to_owned()));
+        let seen = origin.last();
+        assert_eq!((seen.method.as_str(), seen.scheme.as_str(), seen.target.as_str()), ("POST", scheme, "/a?b=c"));
+        assert_eq!((seen.authority.as_str(), &seen.body[..]), ("shop.example.com", &b"hello"[..]));
+        let header = |name: &str| seen.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((header("x-a"), header("te"), header("host")), (Some("1"), Some("trailers"), None));
+        assert_eq!(
+            (header("x-forwarded-for"), header("x-forwarded-host")),
+            (Some("127.0.0.1"), Some("shop.example.com"))
+        );
+        eventually("it is probed in HTTP/2", || origin.probes() > 1);
+    }
+}
+
+#[test]
+fn many_requests_share_one_connection_and_each_counts_for_itself() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "");
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.client()).collect();
+    for _ in 0..5 {
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+    }
+    assert_eq!(origin.requests().len(), 100);
+    assert!(origin.connections() <= 2, "{}", origin.connections());
+    assert_eq!(gateway.metrics().sum("headgate_upstream_requests_in_flight", &[]), 0.0);
+}
+
+#[test]
+fn a_host_of_the_upstreams_becomes_the_authority() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "host_header: app.internal");
+    assert_eq!(gateway.ask(&Ask::get("/").host("shop.example.com")).status, 200);
+    assert_eq!(origin.last().authority, "app.internal");
+}
+
+/// Takes one connection and one request, says that it has looked at none (GOAWAY), and is gone.
+fn leaving() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            stream.read_exact(&mut vec![0; length as usize]).unwrap();
+            if head[3] == 1 {
+                break;
+            }
+        }
+        stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    (address, thread)
+}
+
+#[test]
+fn what_an_endpoint_refused_unseen_is_sent_again_whatever_its_method() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "retry: { attempts: 1 }");
+    origin.reply_once(Http2Reply::Refuse);
+    assert_eq!(gateway.ask(&Ask::post("/", "once")).status, 200);
+
+    let (leaving, thread) = leaving();
+    let endpoints = format!("[{leaving}, {}]", origin.address());
+    let gateway = Gateway::start(&upstream(&endpoints, "http2: true, strategy: first, retry: { attempts: 1 }"));
+    assert_eq!(gateway.ask(&Ask::post("/", "once")).status, 200);
+    thread.join().unwrap();
+    let bodies: Vec<_> = origin.requests().iter().map(|request| request.body.clone()).collect();
+    assert_eq!(bodies, ["once", "once"]);
+}
+
+#[test]
+fn an_answer_is_tried_again_elsewhere_as_in_http1() {
+    let (bad, good) = (Http2Origin::start("bad"), Http2Origin::start("good"));
+    bad.reply(Http2Reply::Status(503));
+    let gateway = before(&[&bad, &good], "strategy: first");
+    assert_eq!(gateway.get("/").text(), "good");
+    assert_eq!(gateway.ask(&Ask::post("/", "x")).status, 503, "a POST is not");
+}
+
+#[test]
+fn an_endpoint_that_says_nothing_is_504_and_its_stream_is_reset() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "timeouts: { first_byte: 300ms }");
+    origin.reply_once(Http2Reply::Hang);
+    let (answer, took) = timed(|| gateway.get("/"));
+    assert_eq!(answer.status, 504);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(gateway.get("/").status, 200, "the connection serves on");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_answer_that_is_reset_in_its_middle_is_cut_and_never_whole() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "");
+    origin.reply(Http2Reply::ResetAfter("half"));
+    let mut client = gateway.client();
+    client.write(Ask::get("/").bytes());
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.chunk().unwrap().unwrap(), b"half");
+    assert!(!matches!(client.chunk(), Ok(None)), "no last chunk");
+}
+
+#[test]
+fn an_endpoint_that_does_not_offer_http2_is_502_and_gets_nothing() {
+    let (authority, origin) = (Authority::new(), Origin::start("a"));
+    for alpn in [&["http/1.1"][..], &[]] {
+        let front = TlsFront::with(&origin, &authority.issue(&["127.0.0.1"]), alpn, None);
+        let yaml = upstream(&format!("[{}]", front.address()), "http2: true, tls: { ca: ca.crt }");
+        let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
+        assert_eq!(gateway.get("/").status, 502);
+        gateway.logged(if alpn.is_empty() { "does not offer HTTP/2" } else { "tls_error" });
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_request_that_changes_protocols_goes_by_http1_where_tls_can_choose() {
+    let (authority, origin) = (Authority::new(), Origin::start("a"));
+    origin.bytes(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let front = TlsFront::with(&origin, &authority.issue(&["127.0.0.1"]), &["h2", "http/1.1"], None);
+    let yaml = upstream(&format!("[{}]", front.address()), "http2: true, tls: { ca: ca.crt }");
+    let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
+    drop(crate::streaming::web_socket(&gateway));
+    assert_eq!(front.handshakes()[0].alpn.as_deref(), Some("http/1.1"));
+}
