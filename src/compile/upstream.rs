@@ -9,12 +9,12 @@ use http::HeaderValue;
 use super::{Inputs, transport};
 use crate::config::names;
 use crate::config::{
-    self, At, Endpoint, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts,
+    self, At, Endpoint, GrpcService, HealthCheck, HostHeader, Keepalive, Place, Problem, Retry, Severity, Timeouts,
     Upstream as Written,
 };
 use crate::endpoint::{Address, EndpointId, EndpointSettings};
 use crate::health::outlier;
-use crate::health::{HttpProbe, Probe, ProbeKind};
+use crate::health::{GrpcProbe, HttpProbe, Probe, ProbeKind};
 use crate::strategy;
 use crate::supervisor::Work;
 use crate::transport::Transport;
@@ -152,6 +152,13 @@ fn check(name: &str, written: &Written, problems: &mut Vec<Problem>) {
     if let Some(check) = &written.health_check {
         let sockets_only = written.endpoints.iter().all(|endpoint| matches!(endpoint.address.place, Place::Unix(_)));
         check_probe(check, sockets_only, &at.key("health_check"), problems);
+        if check.grpc.is_some() && !written.http2 {
+            let message = "gRPC needs HTTP/2 to the endpoints";
+            problems.push(
+                Problem::error(at.key("health_check").key("grpc"), message)
+                    .hint("write `http2: true` beside `endpoints`"),
+            );
+        }
     }
     if written.queue.is_some() && written.endpoints.iter().all(|endpoint| endpoint.max_connections.0.is_none()) {
         let message = "the queue has no effect: no endpoint has `max_connections`";
@@ -173,6 +180,7 @@ fn check_probe(check: &HealthCheck, sockets_only: bool, at: &At, problems: &mut 
     let without_effect = [
         ("host", check.tcp.is_some() && check.host.is_some(), "on a `tcp` check"),
         ("status", check.tcp.is_some() && check.status != config::passing(), "on a `tcp` check"),
+        ("status", check.grpc.is_some() && check.status != config::passing(), "on a `grpc` check"),
         ("port", sockets_only && check.port.is_some(), "where every endpoint is a unix socket"),
     ];
     for (key, _, place) in without_effect.iter().filter(|(_, written, _)| *written) {
@@ -248,13 +256,20 @@ fn host_of(endpoint: &Endpoint) -> String {
 }
 
 fn probe(written: HealthCheck, transport: &Arc<Transport>) -> Probe {
-    let kind = match written.http {
-        Some(path) => ProbeKind::Http(HttpProbe {
+    let kind = match (written.http, written.grpc) {
+        (Some(path), _) => ProbeKind::Http(HttpProbe {
             path,
             host: written.host,
             status: written.status.0.iter().map(|range| range.first..=range.last).collect(),
         }),
-        None => ProbeKind::Tcp,
+        (None, Some(service)) => ProbeKind::Grpc(GrpcProbe {
+            service: match service {
+                GrpcService::All => String::new(),
+                GrpcService::Named(name) => name,
+            },
+            host: written.host,
+        }),
+        (None, None) => ProbeKind::Tcp,
     };
     Probe {
         kind,

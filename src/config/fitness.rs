@@ -4,15 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::text::text;
 use super::unit::{Duration, OneOrMany, OrOff, Percent};
 
-/// How endpoints are asked whether they are fit: by a GET (`http`) or by connecting (`tcp`).
+/// How endpoints are asked whether they are fit: by a GET (`http`), by connecting (`tcp`), or by gRPC's own health service (`grpc`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = http_or_tcp)]
+#[schemars(transform = one_kind)]
 pub struct HealthCheck {
     /// The path (and query) to GET.
     #[serde(default)]
@@ -22,6 +23,9 @@ pub struct HealthCheck {
     #[serde(default)]
     #[schemars(extend("const" = true))]
     pub tcp: Option<bool>,
+    /// The service that `grpc.health.v1.Health` is asked for, as in `my.package.Service`; `true`: the server as a whole.
+    #[serde(default)]
+    pub grpc: Option<GrpcService>,
     /// From one check of an endpoint to the next, give or take a tenth. Default: 5s.
     #[serde(default = "interval")]
     pub interval: Duration,
@@ -39,13 +43,22 @@ pub struct HealthCheck {
     /// The statuses that pass an `http` check: `200-299`, `204`, or a list of such. Default: 200-299.
     #[serde(default = "passing")]
     pub status: OneOrMany<StatusRange>,
-    /// The Host of the `http` check. Absent: the endpoint's address.
+    /// The Host of the `http` or `grpc` check. Absent: the endpoint's address.
     #[serde(default)]
     pub host: Option<String>,
     /// The port to check. Absent: the endpoint's own.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
+}
+
+/// Which service gRPC's health service is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrpcService {
+    /// None: the server as a whole.
+    All,
+    /// This one.
+    Named(String),
 }
 
 /// Statuses from the first to the last, both included: `200-299`, or one, `204`.
@@ -73,8 +86,8 @@ pub struct Outlier {
 
 // === impl HealthCheck ===
 
-fn http_or_tcp(schema: &mut schemars::Schema) {
-    super::schema::exactly_one(schema, &["http", "tcp"]);
+fn one_kind(schema: &mut schemars::Schema) {
+    super::schema::exactly_one(schema, &["http", "tcp", "grpc"]);
 }
 
 fn interval() -> Duration {
@@ -96,6 +109,31 @@ fn fall() -> u16 {
 /// The statuses that pass a check whose file doesn't say.
 pub(crate) fn passing() -> OneOrMany<StatusRange> {
     OneOrMany(vec![StatusRange { first: 200, last: 299 }])
+}
+
+// === impl GrpcService ===
+
+impl<'de> Deserialize<'de> for GrpcService {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Bool(true) => Ok(Self::All),
+            serde_json::Value::String(name) => Ok(Self::Named(name)),
+            _ => Err(D::Error::custom("`true`, or the name of a service")),
+        }
+    }
+}
+
+impl JsonSchema for GrpcService {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GrpcService".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [
+            { "type": "boolean", "const": true },
+            { "type": "string", "minLength": 1, "pattern": "^[A-Za-z_][A-Za-z0-9_.]*$" },
+        ] })
+    }
 }
 
 // === impl StatusRange ===

@@ -24,8 +24,7 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: &[&str] =
-    &["redirect_to_https", "upgrade_socket", "discovery", "grpc", "certificates", "client_auth", "acme"];
+const LATER: &[&str] = &["redirect_to_https", "upgrade_socket", "discovery", "certificates", "client_auth", "acme"];
 
 /// Plugins of later versions.
 const LATER_PLUGINS: [&str; 10] =
@@ -422,7 +421,13 @@ const KEYS: &[ForeignKey] = &[
         "http",
         "the path to check is `http: /healthz`",
     ),
-    key(&["type", "protocol", "mode"], "HealthCheck", "", "write `http: /healthz` or `tcp: true`"),
+    key(&["type", "protocol", "mode"], "HealthCheck", "", "write `http: /healthz`, `tcp: true` or `grpc: true`"),
+    key(
+        &["service", "service_name", "grpc_service", "grpc_health_check"],
+        "HealthCheck",
+        "grpc",
+        "the service to ask for is `grpc: my.package.Service`, and `grpc: true` asks for the server as a whole",
+    ),
     key(
         &["interval_ms", "interval_seconds", "inter", "every", "period"],
         "HealthCheck",

@@ -37,7 +37,7 @@ use serde::Deserialize;
 pub use address::{EndpointAddress, ListenAddress, Network, Place};
 pub use attempt::{Condition, Retry, RetryMethods, RetryOverrides, TimeoutOverrides, Timeouts};
 pub(crate) use fitness::passing;
-pub use fitness::{HealthCheck, Outlier, StatusRange};
+pub use fitness::{GrpcService, HealthCheck, Outlier, StatusRange};
 pub use listener::{Limits, Listener, Underscores};
 pub use load::{Dependencies, LoadError, Loaded, load};
 pub use problem::{At, Problem, Severity};

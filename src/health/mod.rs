@@ -4,12 +4,14 @@
 //! A probe flows one way: supervisor tick -> [`check_once`] -> [`Threshold::observe`] -> on a change only: the
 //! endpoint's state and one log line. Strategies and scrapes read the state; nobody tells them.
 
+mod grpc;
 mod http2;
 pub mod outlier;
 mod probe;
 pub mod resolve;
 mod threshold;
 
+pub use grpc::GrpcProbe;
 pub use probe::{HttpProbe, Probe, ProbeKind, check_once};
 pub use threshold::{Change, Threshold};
 

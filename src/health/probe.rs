@@ -17,6 +17,7 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::{Error, ErrorType};
 use tokio::time::{Instant, timeout};
 
+use super::grpc::{self, GrpcProbe};
 use super::http2;
 use crate::endpoint::{Address, Endpoint};
 use crate::transport::{Transport, connector_options, unix_address};
@@ -47,6 +48,8 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// Whether a connection can be made; in TLS its handshake is a part of it.
     Tcp,
+    /// Whether gRPC's own health service says that it serves.
+    Grpc(GrpcProbe),
 }
 
 /// The request of an `http` probe and the statuses that pass it.
@@ -130,6 +133,10 @@ impl Probe {
                 }
             }
             ProbeKind::Tcp => Ok(()),
+            ProbeKind::Grpc(probe) => {
+                let uri = self.uri(grpc::METHOD, probe.host.as_deref().unwrap_or(host))?;
+                probe.check(stream, uri).await
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 
 use super::context::{RequestContext, SCHEME};
 use super::failure::Failure;
+use super::grpc::{self, Code};
 use super::strictness::Violation;
 use crate::route::{Redirect, RedirectFrom, RedirectPart, Respond};
 
@@ -67,6 +68,10 @@ fn redirect_head(session: &Session, ctx: &RequestContext, redirect: &Redirect) -
 /// # Errors
 /// When the client can't be written to.
 pub(super) async fn login(session: &mut Session, ctx: &mut RequestContext, to: &Redirect) -> Result<()> {
+    if grpc::is_request(&session.req_header().headers) {
+        // It knows of no pages.
+        return failure(session, ctx, Failure::NoSession).await;
+    }
     let mut head = redirect_head(session, ctx, to)?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     send(session, ctx, head, Bytes::new()).await
@@ -97,11 +102,22 @@ pub(super) async fn plugin(session: &mut Session, ctx: &mut RequestContext, resp
     send(session, ctx, head, body).await
 }
 
-/// Writes a whole answer; the route's plugins see its head as they see any other.
+/// Writes a whole answer; the route's plugins see its head as they see any other. To a client of gRPC one that is no success
+/// is told in its own words.
 async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: ResponseHeader, body: Bytes) -> Result<()> {
-    let without_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut without_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !without_body {
         head.insert_header(CONTENT_LENGTH, body.len())?;
+    }
+    if head.status.as_u16() >= 300 && grpc::is_request(&session.req_header().headers) {
+        let status = head.status;
+        ctx.told = Some(status.as_u16());
+        let (code, message) = match ctx.failure {
+            Some(failure) => (failure.grpc_code(), failure.detail()),
+            None => (Code::of_http(status.as_u16()), status.canonical_reason().unwrap_or_default()),
+        };
+        grpc::tell(&mut head, code, message)?;
+        without_body = true;
     }
     on_response(session, ctx, &mut head);
     let body_follows = !without_body && !body.is_empty() && session.req_header().method != Method::HEAD;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::context::{Attempt, RequestContext};
 use super::failure::Failure;
+use super::grpc;
 use super::peer::peer;
 use super::retry::{Attempted, Cause, Verdict, judge};
 use super::session as pins;
@@ -129,7 +130,7 @@ pub(super) fn not_connected(session: &Session, ctx: &mut RequestContext, error: 
 
 /// The endpoint's final head has come. Returns whether it is dropped for another attempt.
 pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &ResponseHeader) -> bool {
-    let status = head.status.as_u16();
+    let status = grpc::counts_as(head);
     if let Some(attempt) = &mut ctx.attempt {
         let now = Instant::now();
         let took = now.saturating_duration_since(attempt.sent);
@@ -137,7 +138,7 @@ pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &Respo
         ctx.first_byte = Some(took);
         ctx.tried.insert(&attempt.lease);
     }
-    if head.status.is_server_error() && another(session, ctx, Cause::Status(status)) {
+    if status >= 500 && another(session, ctx, Cause::Status(status)) {
         end(ctx);
         return true;
     }

@@ -69,6 +69,8 @@ pub struct RequestContext {
     pub(super) retry_skipped: Option<SkipReason>,
     /// A hook has decided already that another attempt is made.
     pub(super) retrying: bool,
+    /// The status that an answer of ours has, where a client of gRPC was told 200 and one of its own.
+    pub(super) told: Option<u16>,
     /// Why we answer ourselves.
     pub(super) failure: Option<Failure>,
     /// The endpoint that was asked last.
@@ -132,6 +134,7 @@ impl RequestContext {
             last_attempt: None,
             retry_skipped: None,
             retrying: false,
+            told: None,
             failure: None,
             endpoint: None,
             connect: None,

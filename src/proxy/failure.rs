@@ -8,6 +8,7 @@ use http::header::{ACCEPT, HeaderMap};
 use pingora::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::grpc::Code;
 use super::strictness::Violation;
 
 /// Why we answer a request ourselves, or can't answer it at all.
@@ -85,6 +86,32 @@ impl Failure {
         }
     }
 
+    /// What a client of gRPC is told instead.
+    pub fn grpc_code(self) -> Code {
+        match self {
+            Self::Refused(_) | Self::ClientProtocol | Self::Plugin | Self::Internal => Code::Internal,
+            Self::HeadTooLarge | Self::BodyTooLarge => Code::ResourceExhausted,
+            Self::ClientGone => Code::Cancelled,
+            Self::NoRoute => Code::Unimplemented,
+            Self::NoSession => Code::Unauthenticated,
+            Self::Forbidden => Code::PermissionDenied,
+            // Of a connection that did not come about nothing reached anybody, however long it took.
+            Self::ConnectError
+            | Self::TlsError
+            | Self::ConnectTimeout
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol
+            | Self::StoreDown
+            | Self::PinnedDown
+            | Self::NoEndpoint
+            | Self::Overloaded
+            | Self::QueueTimeout => Code::Unavailable,
+            Self::ClientTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => {
+                Code::DeadlineExceeded
+            }
+        }
+    }
+
     /// The word for logs and labels.
     pub fn reason(self) -> &'static str {
         match self {
@@ -134,7 +161,7 @@ impl Failure {
     }
 
     /// What the client may know: the rule it broke, or nothing about what stands behind us.
-    fn detail(self) -> &'static str {
+    pub(super) fn detail(self) -> &'static str {
         match self {
             Self::Refused(violation) => violation.sentence(),
             Self::HeadTooLarge => "the request head is too large",
@@ -264,6 +291,20 @@ mod tests {
             [400, 431, 413, 408, 400, 499, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]
         );
         assert_eq!(Failure::Refused(Violation::Method).status(), 405);
+    }
+
+    #[test]
+    fn a_client_of_grpc_is_told_what_its_table_says_of_the_status_or_better() {
+        for failure in ALL {
+            let better = match failure {
+                Failure::ClientGone => Code::Cancelled,
+                Failure::ConnectTimeout => Code::Unavailable,
+                Failure::Plugin | Failure::Internal => Code::Internal,
+                _ if matches!(failure.status(), 408 | 504) => Code::DeadlineExceeded,
+                _ => Code::of_http(failure.status()),
+            };
+            assert_eq!(failure.grpc_code(), better, "{failure:?}");
+        }
     }
 
     #[test]

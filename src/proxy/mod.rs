@@ -5,6 +5,7 @@ mod answer;
 mod attempt;
 mod context;
 pub mod failure;
+pub mod grpc;
 pub mod headers;
 pub mod key;
 mod peer;

@@ -39,7 +39,7 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
     attempt::end(ctx);
     let downstream = session.as_ref();
     let status = match (downstream.response_written(), ctx.failure) {
-        (Some(head), _) => head.status.as_u16(),
+        (Some(head), _) => ctx.told.unwrap_or(head.status.as_u16()),
         (None, failure) => failure.unwrap_or(Failure::ClientGone).status(),
     };
     let (request_bytes, response_bytes) = (downstream.body_bytes_read() as u64, downstream.body_bytes_sent() as u64);

@@ -81,6 +81,7 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("upstreams.*.endpoints[].host_header", "an_endpoint_may_have_a_host_header_of_its_own"),
     ("upstreams.*.health_check.http", "a_probe_takes_an_endpoint_out_and_brings_it_back"),
     ("upstreams.*.health_check.tcp", "a_tcp_probe_needs_only_a_connection"),
+    ("upstreams.*.health_check.grpc", "a_grpc_probe_takes_a_server_out_that_does_not_serve_and_brings_it_back"),
     ("upstreams.*.health_check.interval", "the_interval_is_the_time_between_probes"),
     ("upstreams.*.health_check.timeout", "a_probe_that_gets_no_answer_ends_at_its_timeout"),
     ("upstreams.*.health_check.rise", "a_probe_takes_an_endpoint_out_and_brings_it_back"),

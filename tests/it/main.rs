@@ -16,6 +16,7 @@ mod examples;
 mod express_session;
 mod failover;
 mod forwarding;
+mod grpc;
 mod harness;
 mod health;
 mod keys;

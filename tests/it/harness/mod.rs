@@ -5,6 +5,7 @@ mod authority;
 mod browser;
 mod client;
 mod gateway;
+mod grpc;
 mod http;
 mod http2_origin;
 mod itself;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     browser::Browser,
     client::{Answer, Ask, Client},
     gateway::{Gateway, Setup, headgate},
+    grpc::{GrpcServer, grpc_scene, grpc_tell},
     http2_origin::{Http2Origin, Http2Reply},
     load::Load,
     node::{NodeApp, node_list, npm_ci},
