@@ -30,6 +30,7 @@ mod routing;
 mod session;
 mod session_store;
 mod sessions_load;
+mod socket_io;
 mod status;
 mod sticky;
 mod strategies;

@@ -1,5 +1,5 @@
 //! Real Node instances, each its own process on a port of its own: the express app of `tests/apps/express`, and the one with
-//! sessions in Redis of `examples/express-session`.
+//! sessions in Redis of `examples/express-session`, and that of `examples/socket-io`.
 
 use std::{
     fs::{self, File},
@@ -61,6 +61,21 @@ impl NodeApp {
             let starting: Vec<_> = (1..=count).map(start).collect();
             starting.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
+    }
+
+    /// `count` instances of `examples/socket-io`, named `n1`, `n2`, ...
+    pub(crate) fn several_of_socket_io(count: usize) -> Vec<NodeApp> {
+        let launch = |index| Launch {
+            directory: "examples/socket-io",
+            main: "server.js",
+            environment: named(&format!("n{index}")),
+        };
+        (1..=count).map(|index| launch(index).start("0")).collect()
+    }
+
+    /// The name that it was given.
+    pub(crate) fn name(&self) -> &str {
+        &self.launch.environment[0].1
     }
 
     /// `count` instances named `n1`, `n2`, ...
