@@ -4,6 +4,8 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may wait, spawn and block as it likes"))]
 
+pub mod strictness;
+
 pub mod telemetry;
 
 pub mod listener;

@@ -28,8 +28,6 @@ pub struct Listener {
     pub name: Arc<str>,
     /// What one of its connections may take.
     pub limits: Limits,
-    /// The most headers of a request.
-    pub max_headers: usize,
     /// The longest request body, in bytes.
     pub max_body: Option<u64>,
     /// Who may tell us about the client.
@@ -45,8 +43,12 @@ pub struct Listener {
 /// What one connection may take, as its listener says. Read once per connection: a reload concerns new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most bytes a request head may have, in bytes.
+    /// The longest request head, in bytes.
     pub header_bytes: usize,
+    /// The longest request target, in bytes.
+    pub target_bytes: usize,
+    /// The most headers of a request.
+    pub headers: usize,
     /// From a head's first byte to its last; and from accepting a connection to its first byte.
     pub header_timeout: Duration,
     /// Between two requests of one connection.
@@ -85,7 +87,6 @@ impl Listener {
             address: address.to_owned(),
             name: "http".into(),
             limits,
-            max_headers: 100,
             max_body: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin, GatewayStatus};
 use crate::config::{self, ListenAddress, Process, Threads};
-use crate::edge::{self, BindError, Listeners, OpenConnections, SocketFile, Sockets, TermsOf};
+use crate::edge::{self, BindError, Listeners, OpenConnections, Refusals, SocketFile, Sockets, TermsOf};
 use crate::listener::{Listener, ListenerId};
 use crate::proxy::Gateway;
 use crate::reload::{self, CookieKey, Refused, Reloader, Running, Serving};
@@ -126,7 +126,8 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
     let open = Arc::new(OpenConnections::new(most_connections(&fixed.process, files)));
-    let (sockets, listeners) = bound.serve(proxy, terms(Arc::clone(&current)), Arc::clone(&open));
+    let refusals = Arc::new(Refusals { metrics: Arc::clone(&metrics), access_log: Arc::clone(&access_log) });
+    let (sockets, listeners) = bound.serve(proxy, terms(Arc::clone(&current)), Arc::clone(&open), refusals);
     let running = Running {
         current: Arc::clone(&current),
         metrics: Arc::clone(&metrics),

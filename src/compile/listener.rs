@@ -61,11 +61,12 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
         name: name.into(),
         limits: Limits {
             header_bytes: usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX),
+            target_bytes: usize::try_from(limits.target_bytes.0).unwrap_or(usize::MAX),
+            headers: usize::from(limits.headers),
             header_timeout: limits.header_timeout.0,
             idle_timeout: limits.idle_timeout.0,
             connections_per_ip: limits.connections_per_ip.0,
         },
-        max_headers: usize::from(limits.headers),
         max_body: limits.body.0.map(|size| size.0),
         trusted_proxies: written.trusted_proxies.iter().map(|network| network.0).collect(),
         proxy_protocol: written.proxy_protocol,

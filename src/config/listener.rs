@@ -52,6 +52,8 @@ pub enum Underscores {
 pub struct Limits {
     /// The longest request head, in bytes; beyond it 431. Default: 32KiB.
     pub header_bytes: Size,
+    /// The longest request target (path and query), in bytes; beyond it 414. Default: 8KiB.
+    pub target_bytes: Size,
     /// The most headers of a request; beyond it 431. Default: 100.
     #[schemars(range(min = 1, max = 256))]
     pub headers: u16,
@@ -72,6 +74,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: Size(32 << 10),
+            target_bytes: Size(8 << 10),
             headers: 100,
             body: OrNone(None),
             header_timeout: Duration::secs(10),

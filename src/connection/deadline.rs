@@ -19,7 +19,6 @@ use crate::listener::Limits;
 pub struct Deadline {
     header_timeout: Duration,
     idle_timeout: Duration,
-    pub(super) header_bytes: usize,
     /// Uncontended: the connection's one task is nearly always the only one that asks.
     state: Mutex<State>,
 }
@@ -38,13 +37,13 @@ pub enum Cause {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     /// No byte of the next request yet.
     Idle,
     /// In the middle of a request head.
     Head,
-    /// The proxy has the head; until `body_read` the client may still send a body.
-    Request { body_read: bool },
+    /// The proxy has the head.
+    Request,
 }
 
 /// How a wait for the client ends when the client stays silent.
@@ -84,27 +83,16 @@ impl Deadline {
             armed: None,
             waker: None,
         };
-        Deadline {
-            header_timeout: limits.header_timeout,
-            idle_timeout: limits.idle_timeout,
-            header_bytes: limits.header_bytes,
-            state: Mutex::new(state),
-        }
+        Deadline { header_timeout: limits.header_timeout, idle_timeout: limits.idle_timeout, state: Mutex::new(state) }
     }
 
     /// The proxy has a request head: from here on it sets the deadlines. Call it first of all.
     pub fn request_begins(&self) {
         let mut state = self.state();
-        state.phase = Phase::Request { body_read: false };
+        state.phase = Phase::Request;
         state.due = None;
         state.expired = None;
         state.write_timeout = self.idle_timeout;
-    }
-
-    /// The client's body ended, or there is none. What the client sends from now on is its next request, which the
-    /// stream holds back until the present one is done.
-    pub fn body_read(&self) {
-        self.state().phase = Phase::Request { body_read: true };
     }
 
     /// Ends the request at `at`, for `cause`; replaces the deadline before. `None` for no deadline.
@@ -147,14 +135,10 @@ impl Deadline {
         state.due = after(self.idle_timeout);
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.state().phase
-    }
-
     /// Whether the present deadline is that of the request as a whole.
     pub(super) fn is_total(&self) -> bool {
         let state = self.state();
-        matches!(state.phase, Phase::Request { .. }) && state.due.is_some() && state.cause == Cause::Request
+        state.phase == Phase::Request && state.due.is_some() && state.cause == Cause::Request
     }
 
     /// The first byte of a head is here.
@@ -204,7 +188,7 @@ impl State {
         match self.phase {
             Phase::Idle => Late::Idle,
             Phase::Head => Late::Head,
-            Phase::Request { .. } => {
+            Phase::Request => {
                 self.expired = Some(self.cause);
                 Late::Request
             }

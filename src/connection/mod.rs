@@ -5,19 +5,23 @@
 //! [`Connection::of`] and moves it through its phases. Pingora's own timeouts are per read, so a client that sends a
 //! byte now and then is never late by them; here each phase has one total.
 
+mod body;
 mod deadline;
 mod head;
 mod stream;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 
 use crate::listener::Listener;
+use crate::strictness::Violation;
 pub use deadline::{Cause, Deadline};
 pub use stream::EdgeStream;
+pub(crate) use stream::Next;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -28,6 +32,10 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// The connection's phase and when it ends.
     pub deadline: Deadline,
+    /// What its stream found wrong with the present request after the head had been handed on.
+    violation: Mutex<Option<Violation>>,
+    /// Both sides speak another protocol now: whatever comes is handed on.
+    tunnel: AtomicBool,
     /// Changes when its listener closes, or the process stops.
     closing: watch::Receiver<bool>,
 }
@@ -38,12 +46,33 @@ impl Connection {
     /// A connection just accepted.
     pub fn new(listener: Arc<Listener>, peer: Option<SocketAddr>, closing: watch::Receiver<bool>) -> Arc<Self> {
         let deadline = Deadline::new(&listener.limits);
-        Arc::new(Connection { listener, peer, deadline, closing })
+        let (violation, tunnel) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Connection { listener, peer, deadline, violation, tunnel, closing })
     }
 
     /// Whether it ends with the present request, because its listener closes or the process stops. Costs an atomic read.
     pub fn is_closing(&self) -> bool {
         self.closing.has_changed().unwrap_or(true)
+    }
+
+    /// What is wrong with the present request's body, where the stream refused to hand on more of it.
+    pub fn violation(&self) -> Option<Violation> {
+        *self.violation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is wrong with the present request, or that nothing is, when the next begins.
+    pub fn set_violation(&self, violation: Option<Violation>) {
+        *self.violation.lock().unwrap_or_else(PoisonError::into_inner) = violation;
+    }
+
+    /// Both sides agreed on another protocol: from here on bytes are no requests any more. Until then, nothing that follows
+    /// a request leaves the edge before the request is answered.
+    pub fn becomes_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Release);
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
     }
 
     /// The connection a session came on; none when the edge did not accept it.

@@ -1,4 +1,4 @@
-//! `EdgeStream`: an accepted stream that ends late clients and over-long heads, before Pingora sees them.
+//! `EdgeStream`: an accepted stream that hands on only what breaks no rule, and ends late clients, before Pingora sees them.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -19,20 +19,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::Connection;
-use super::deadline::{Late, Phase};
+use super::body::Body;
+use super::deadline::Late;
 use super::head::HeadEnd;
-
-/// What a client gets that is too slow with its request head.
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-/// What a client gets whose request head has no end.
-const HEAD_TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+use crate::strictness::{Bounds, Violation, begins, judge, too_large};
 
 /// How much is read at once while waiting for a request: Pingora's first buffer for a head.
 const FIRST_READ: usize = 4096;
 
 /// An accepted stream, and the [`Connection`] whose deadlines it holds.
+///
+/// It hands on one request at a time: a head once all of it is here and breaks no rule, then exactly its body, and what
+/// follows only when it is asked for the next request. Pingora repairs much of what it reads, and can't serve a request
+/// that it has read together with the one before.
 #[derive(Debug)]
 pub struct EdgeStream {
     inner: Stream,
@@ -41,12 +40,28 @@ pub struct EdgeStream {
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs while the client takes nothing of what is written.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// What was read and not handed on yet. A request's head is handed on without what follows it, because Pingora
-    /// can't serve a request that it has read together with the one before.
-    ahead: Bytes,
+    /// What was read and not handed on yet.
+    ahead: BytesMut,
+    /// Finds the end of the head that `ahead` begins with; it has seen so many bytes.
     head: HeadEnd,
-    /// How much of the present head was handed on.
-    head_bytes: usize,
+    seen: usize,
+    /// How much of `ahead` is a head that was judged and is being handed on.
+    head_left: usize,
+    /// What is still to come of the body behind it.
+    body: Body,
+}
+
+/// What comes after waiting for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A request; the stream hands it on.
+    Request,
+    /// One that breaks a rule, or did not arrive in time. [`EdgeStream::into_parts`] has what came of it.
+    Refused(Violation),
+    /// Nothing: the client is gone.
+    Gone,
+    /// Nothing: the client was silent too long.
+    Silent,
 }
 
 // === impl EdgeStream ===
@@ -54,8 +69,17 @@ pub struct EdgeStream {
 impl EdgeStream {
     /// Holds `inner` to the deadlines of `connection`.
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
-        let head = HeadEnd::default();
-        EdgeStream { inner, connection, timer: None, stalled: None, ahead: Bytes::new(), head, head_bytes: 0 }
+        EdgeStream {
+            inner,
+            connection,
+            timer: None,
+            stalled: None,
+            ahead: BytesMut::new(),
+            head: HeadEnd::default(),
+            seen: 0,
+            head_left: 0,
+            body: Body::Over,
+        }
     }
 
     /// What the edge knows of this stream's connection.
@@ -63,53 +87,132 @@ impl EdgeStream {
         &self.connection
     }
 
-    /// Waits for the next request: true with its first byte, false when the client is gone or was silent too long.
+    /// The stream as it was accepted, and what was read of it and not handed on.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        (self.inner, self.ahead.freeze())
+    }
+
+    /// Whether something of the next request is here.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Waits for the next request until its head is complete.
     /// A connection waits here and not in Pingora, whose session and future for a request take twenty times the memory.
-    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        if self.ahead.is_empty() {
+    pub(crate) fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if self.seen < self.ahead.len()
+                && let Some(next) = self.judge()
+            {
+                self.head = HeadEnd::default();
+                self.seen = 0;
+                return Poll::Ready(next);
+            }
             let mut space = [MaybeUninit::uninit(); FIRST_READ];
             let mut buf = ReadBuf::uninit(&mut space);
             match Pin::new(&mut self.inner).poll_read(context, &mut buf) {
                 Poll::Pending => {
-                    ready!(self.connection.deadline.poll(&mut self.timer, context));
-                    return Poll::Ready(false);
+                    return Poll::Ready(match ready!(self.connection.deadline.poll(&mut self.timer, context)) {
+                        Late::Head => Next::Refused(Violation::HeadTimeout),
+                        Late::Idle | Late::Request => Next::Silent,
+                    });
                 }
-                Poll::Ready(read) if read.is_err() || buf.filled().is_empty() => return Poll::Ready(false),
-                Poll::Ready(_) => self.ahead = Bytes::copy_from_slice(buf.filled()),
+                Poll::Ready(read) if read.is_err() || buf.filled().is_empty() => return Poll::Ready(Next::Gone),
+                Poll::Ready(_) => self.ahead.extend_from_slice(buf.filled()),
             }
         }
-        self.connection.deadline.head_begins();
-        self.head = HeadEnd::default();
-        self.head_bytes = 0;
-        Poll::Ready(true)
     }
 
-    /// Takes what was read ahead, or else what the client sends now.
-    fn poll_fill(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(context, buf);
+    /// Looks at what came of a head; none while that begins one and does not end it.
+    fn judge(&mut self) -> Option<Next> {
+        if self.seen == 0 {
+            self.connection.deadline.head_begins();
+            self.connection.set_violation(None);
         }
-        let taken = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
-        buf.put_slice(&taken);
-        Poll::Ready(Ok(()))
+        let limits = &self.connection.listener.limits;
+        let bounds = Bounds { target_bytes: limits.target_bytes, headers: limits.headers };
+        let end = self.head.find(&self.ahead[self.seen..]).map(|length| self.seen + length);
+        self.seen = self.ahead.len();
+        let length = end.unwrap_or(self.seen);
+        let judged = match end {
+            _ if length > limits.header_bytes => Err(too_large(&self.ahead[..length], bounds)),
+            None => begins(&self.ahead).map(|()| None),
+            Some(end) => judge(&self.ahead[..end], bounds).map(Some),
+        };
+        match judged {
+            Ok(None) => None,
+            Ok(Some(framing)) => {
+                self.head_left = length;
+                self.body = Body::new(framing);
+                Some(Next::Request)
+            }
+            Err(violation) => Some(Next::Refused(violation)),
+        }
     }
 
-    /// Puts what was read beyond `length` bytes of `buf` back.
-    fn put_back(&mut self, buf: &mut ReadBuf<'_>, length: usize) {
-        let beyond = &buf.filled()[length..];
-        if !beyond.is_empty() {
-            self.ahead = [beyond, &self.ahead].concat().into();
-            buf.set_filled(length);
+    /// Reads what belongs to the request's body.
+    fn poll_body(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let most = self.ahead.len().min(buf.remaining());
+            return Poll::Ready(match self.body.take(&self.ahead[..most]) {
+                Ok(length) => {
+                    self.hand_on(length, buf);
+                    Ok(())
+                }
+                Err(violation) => Err(self.refuse(violation)),
+            });
         }
+        let before = buf.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(context, buf) else {
+            return self.poll_late(context);
+        };
+        let arrived = &buf.filled()[before..];
+        match self.body.take(arrived) {
+            Ok(length) => {
+                self.ahead.extend_from_slice(&arrived[length..]);
+                buf.set_filled(before + length);
+                Poll::Ready(read)
+            }
+            Err(violation) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(self.refuse(violation)))
+            }
+        }
+    }
+
+    /// Tells when the client is gone. What it sends now is its next request, which waits until the present one is done.
+    fn poll_gone(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            return self.poll_late(context);
+        }
+        let before = buf.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(context, buf) else {
+            return self.poll_late(context);
+        };
+        let arrived = &buf.filled()[before..];
+        if arrived.is_empty() {
+            return Poll::Ready(read);
+        }
+        self.ahead.extend_from_slice(arrived);
+        buf.set_filled(before);
+        self.poll_late(context)
+    }
+
+    fn hand_on(&mut self, length: usize, buf: &mut ReadBuf<'_>) {
+        buf.put_slice(&self.ahead[..length]);
+        // An empty one keeps its memory.
+        if length == self.ahead.len() { self.ahead = BytesMut::new() } else { self.ahead.advance(length) }
+    }
+
+    /// Ends the body that breaks a rule; the proxy finds the violation at the connection.
+    fn refuse(&self, violation: Violation) -> io::Error {
+        self.connection.set_violation(Some(violation));
+        io::ErrorKind::InvalidData.into()
     }
 
     /// Waits for the deadline, the client being silent.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let late = ready!(self.connection.deadline.poll(&mut self.timer, context));
-        Poll::Ready(Err(match late {
-            Late::Head => self.refuse(REQUEST_TIMEOUT, context),
-            Late::Idle | Late::Request => io::ErrorKind::TimedOut.into(),
-        }))
+        self.connection.deadline.poll(&mut self.timer, context).map(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Waits for the end of the request as a whole, the client not taking what is written to it. Pingora reads nothing
@@ -135,45 +238,32 @@ impl EdgeStream {
         let stalled = self.stalled.get_or_insert_with(timeout);
         stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
-
-    /// Answers in Pingora's place, which would close without a word. Best effort: nobody waits for a client that
-    /// does not read.
-    fn refuse(&mut self, answer: &[u8], context: &mut Context<'_>) -> io::Error {
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
-            let _ = Pin::new(&mut self.inner).poll_flush(context);
-        }
-        io::ErrorKind::TimedOut.into()
-    }
 }
 
 impl AsyncRead for EdgeStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let phase = this.connection.deadline.phase();
-        // Pingora asks for more of a head that already has too much.
-        if phase == Phase::Head && this.head_bytes >= this.connection.deadline.header_bytes {
-            return Poll::Ready(Err(this.refuse(HEAD_TOO_LARGE, context)));
+        if this.head_left > 0 {
+            let length = this.head_left.min(buf.remaining());
+            this.head_left -= length;
+            this.hand_on(length, buf);
+            return Poll::Ready(Ok(()));
         }
-        // Once a body is read, Pingora only probes, by one byte, whether the client is still there, and takes a byte
-        // for a fault: it is the next request's, and is kept for it.
-        let probe = phase == Phase::Request { body_read: true } && buf.remaining() == 1;
-        if probe && !this.ahead.is_empty() {
-            return this.poll_late(context);
+        if !this.body.is_over() {
+            return this.poll_body(context, buf);
         }
-
-        let before = buf.filled().len();
-        let Poll::Ready(read) = this.poll_fill(context, buf) else { return this.poll_late(context) };
-        let arrived = &buf.filled()[before..];
-        if probe && !arrived.is_empty() {
-            this.put_back(buf, before);
-            return this.poll_late(context);
+        if !this.connection.is_tunnel() {
+            return this.poll_gone(context, buf);
         }
-        if phase == Phase::Head {
-            let length = this.head.find(arrived).unwrap_or(arrived.len());
-            this.head_bytes += length;
-            this.put_back(buf, before + length);
+        if !this.ahead.is_empty() {
+            let length = this.ahead.len().min(buf.remaining());
+            this.hand_on(length, buf);
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(read)
+        match Pin::new(&mut this.inner).poll_read(context, buf) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => this.poll_late(context),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use pingora::services::listening;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Edge, OpenConnections, TermsOf};
+use super::{Edge, OpenConnections, Refusals, TermsOf};
 use crate::listener::{Listener, ListenerId};
 
 /// Reads go straight into Pingora's own buffers, which are large enough: one copy and 64 KiB a connection less.
@@ -70,6 +70,7 @@ pub struct Listeners<A> {
     app: Arc<A>,
     terms: TermsOf,
     open: Arc<OpenConnections>,
+    refusals: Arc<Refusals>,
 }
 
 /// The addresses that are listened on, as far as the outside sees them; a reload adds and removes some.
@@ -149,13 +150,19 @@ impl Bound {
     }
 
     /// The service that takes every connection to `app`, counted in `open`; and the sockets as a reload changes them.
-    pub fn serve<A>(self, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> (Arc<Sockets>, Listeners<A>) {
+    pub fn serve<A>(
+        self,
+        app: Arc<A>,
+        terms: TermsOf,
+        open: Arc<OpenConnections>,
+        refusals: Arc<Refusals>,
+    ) -> (Arc<Sockets>, Listeners<A>) {
         #[expect(clippy::disallowed_methods, reason = "only reloads send, one order for a listener that comes or goes")]
         let (orders, ordered) = mpsc::unbounded_channel();
         let sockets = Sockets { orders, places: Mutex::default() };
         Change { sockets: &sockets, added: self, removed: Vec::new() }.apply();
         let listeners =
-            Listeners { orders: ordered, accepting: HashMap::new(), ended: JoinSet::new(), app, terms, open };
+            Listeners { orders: ordered, accepting: HashMap::new(), ended: JoinSet::new(), app, terms, open, refusals };
         (Arc::new(sockets), listeners)
     }
 }
@@ -285,7 +292,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
             }
         };
         let id = listener.id.clone();
-        let edge = Edge::new(listener, Arc::clone(&self.app), Arc::clone(&self.terms), Arc::clone(&self.open));
+        let edge = Edge::new(
+            listener,
+            Arc::clone(&self.app),
+            Arc::clone(&self.terms),
+            Arc::clone(&self.open),
+            Arc::clone(&self.refusals),
+        );
         let mut service = listening::Service::new(address, edge);
         service.add_listener(config.l4_buffer(BUFFERS));
         let table: ListenFds = Arc::new(table.into());
@@ -392,6 +405,8 @@ mod tests {
     fn listen(addresses: &[&str]) -> Result<Bound, BindError> {
         let limits = Limits {
             header_bytes: 400,
+            target_bytes: 200,
+            headers: 100,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             connections_per_ip: None,

@@ -6,6 +6,7 @@
 mod admission;
 mod listeners;
 mod proxy_protocol;
+mod refusal;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -20,13 +21,14 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use crate::connection::{Connection, EdgeStream};
+use crate::connection::{Connection, EdgeStream, Next};
 use crate::listener::{Listener, ListenerId};
-use crate::telemetry::metrics::{Protocol, RefusalReason};
+use crate::telemetry::metrics::{Protocol, RefusalReason, TimeoutReason};
 
 use admission::Admission;
 pub use admission::OpenConnections;
 pub use listeners::{BindError, Bound, Change, Listeners, SocketFile, Sockets, bind};
+pub use refusal::Refusals;
 
 /// What a client gets that holds too many connections. Best effort: where it has sent something already, its system
 /// may tell it of a reset instead.
@@ -49,6 +51,7 @@ struct Edge<A> {
     terms: TermsOf,
     admission: Arc<Admission>,
     open: Arc<OpenConnections>,
+    refusals: Arc<Refusals>,
 }
 
 /// The process stopping, as one idle connection sees it.
@@ -67,8 +70,14 @@ mod tests;
 
 impl<A> Edge<A> {
     /// Takes the connections of `listener` to `app`, counted in `open`.
-    fn new(listener: Arc<Listener>, app: Arc<A>, terms: TermsOf, open: Arc<OpenConnections>) -> Self {
-        Edge { listener, app, terms, admission: Arc::new(Admission::new()), open }
+    fn new(
+        listener: Arc<Listener>,
+        app: Arc<A>,
+        terms: TermsOf,
+        open: Arc<OpenConnections>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        Edge { listener, app, terms, admission: Arc::new(Admission::new()), open, refusals }
     }
 }
 
@@ -107,7 +116,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         };
         let counted = (opened, admitted, listener.metrics.connected(Protocol::Http1));
         let stream = Box::new(EdgeStream::new(stream, Connection::new(listener, peer, shutdown.clone())));
-        serve(&self.app, stream, &shutdown).await;
+        serve(&self.app, stream, &shutdown, &self.refusals).await;
         drop(counted);
     }
 }
@@ -120,17 +129,29 @@ async fn refuse(listener: &Listener, mut stream: Stream, reason: RefusalReason, 
 }
 
 /// Serves one request after the other until the client or the gateway has enough.
-async fn serve<A: HttpServerApp>(app: &Arc<A>, mut stream: Box<EdgeStream>, shutdown: &ShutdownWatch) {
+async fn serve<A: HttpServerApp>(
+    app: &Arc<A>,
+    mut stream: Box<EdgeStream>,
+    shutdown: &ShutdownWatch,
+    refusals: &Refusals,
+) {
     let connection = Arc::clone(stream.connection());
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut stop = Stop::new(shutdown);
     loop {
         let request = poll_fn(|context| {
             let request = stream.poll_request(context);
-            if request.is_pending() && stop.stops(context) { Poll::Ready(false) } else { request }
+            let idle = request.is_pending() && !stream.has_begun();
+            if idle && stop.stops(context) { Poll::Ready(Next::Gone) } else { request }
         });
-        if !request.await {
-            return;
+        match request.await {
+            Next::Request => {}
+            Next::Gone => return,
+            Next::Silent => return connection.listener.metrics.timed_out(TimeoutReason::Idle),
+            Next::Refused(violation) => {
+                let (stream, head) = stream.into_parts();
+                return refusals.refuse(&connection, stream, head, violation).await;
+            }
         }
         let mut session = ServerSession::new_http1(stream);
         match settings {

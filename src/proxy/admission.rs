@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headgate_plugins::Hooks;
 use http::Uri;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -15,19 +15,17 @@ use super::failure::Failure;
 use super::headers::ClientAddress;
 use super::key::{Keyed, key};
 use super::session::target as pinned_target;
-use super::strictness::{self, Violation};
 use crate::connection::Connection;
+use crate::listener::Underscores;
 use crate::route::{Action, Route, Target};
 use crate::router::{RequestHead, host, path};
+use crate::strictness::Violation;
 
 /// The first hook of a request: ties it to its connection and sets what Pingora shall enforce.
 pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
     let downstream = session.as_downstream_mut();
     if let Some(connection) = Connection::of(downstream).cloned() {
         connection.deadline.request_begins();
-        if downstream.is_body_empty() {
-            connection.deadline.body_read();
-        }
         ctx.came_by(connection);
     }
     ctx.request_complete = downstream.is_body_empty();
@@ -42,11 +40,7 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
     let (place, listener) = ctx.listener.clone().ok_or(Failure::Internal)?;
     ctx.raw = session.to_h1_raw();
     let request = session.req_header_mut();
-    strictness::check(request, Some(&ctx.raw), listener.underscores).map_err(Failure::Refused)?;
-    // The edge ends a head that goes on beyond the bound; one that came complete in one piece is judged here.
-    if ctx.raw.len() > listener.limits.header_bytes || request.headers.len() > listener.max_headers {
-        return Err(Failure::HeadTooLarge);
-    }
+    drop_underscores(request, listener.underscores)?;
     let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());
     ctx.client = ClientAddress::find(peer, &request.headers, &listener.trusted_proxies);
     ctx.host_header = request.headers.get(HOST).cloned();
@@ -68,9 +62,28 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
     let length = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if listener.max_body.zip(length).is_some_and(|(most, length)| length > most) {
         ctx.route = Some(route);
-        return Err(Failure::BodyTooLarge);
+        return Err(Failure::Refused(Violation::BodyTooLarge));
     }
     Ok(route)
+}
+
+/// Does with names that hold `_` what the listener says.
+fn drop_underscores(request: &mut RequestHeader, underscores: Underscores) -> Result<(), Failure> {
+    let held = |name: &&HeaderName| name.as_str().contains('_');
+    match underscores {
+        Underscores::Keep => {}
+        Underscores::Refuse if request.headers.keys().any(|name| held(&name)) => {
+            return Err(Failure::Refused(Violation::Underscore));
+        }
+        Underscores::Refuse => {}
+        Underscores::Drop => {
+            let dropped: Vec<HeaderName> = request.headers.keys().filter(held).cloned().collect();
+            for name in dropped {
+                request.remove_header(&name);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Rewrites the target to origin form with the path's one normal form, so that what was judged is what is forwarded.

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use headgate_plugins::{Hooks, Response};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use pingora::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::context::{RequestContext, SCHEME};
-use super::failure::Failure;
+use super::failure::{ALLOW as ALLOWED, Failure};
 use super::grpc::{self, Code};
-use super::strictness::Violation;
 use crate::route::{Redirect, RedirectFrom, RedirectPart, Respond};
+use crate::strictness::Violation;
 
 /// Answers with a failure. Writes nothing where the client is gone or already has a part of an answer.
 ///
@@ -27,6 +27,9 @@ pub(super) async fn failure(session: &mut Session, ctx: &mut RequestContext, fai
     let mut head = ResponseHeader::build(failure.status(), Some(4))?;
     head.insert_header(CONTENT_TYPE, kind)?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    if failure == Failure::Refused(Violation::Method) {
+        head.insert_header(ALLOW, ALLOWED)?;
+    }
     if failure == Failure::NoSession {
         // RFC 9110 section 15.5.2 wants a challenge; there is no registered scheme for a session in a cookie or a header.
         let bearer =

@@ -80,6 +80,12 @@ fn ask<'a>(ctx: &'a RequestContext, target: &Target) -> Ask<'a> {
     Ask { by: target.strategy, key: ctx.key, preferred: pins::pinned(ctx), tried: &ctx.tried }
 }
 
+/// What the endpoint is called where the client does not say; one on a unix socket has no name.
+pub(super) fn host(ctx: &RequestContext) -> String {
+    let id = ctx.endpoint.as_ref().map_or("", |endpoint| endpoint.id.as_str());
+    if id.is_empty() || id.starts_with("unix:") { "localhost".to_owned() } else { id.to_owned() }
+}
+
 /// A connection to the endpoint exists: from now on something may have been sent.
 pub(super) fn connected(ctx: &mut RequestContext, reused: bool) {
     ctx.attempts += 1;
@@ -191,10 +197,6 @@ fn outcome(failure: Failure) -> Outcome {
         F::ConnectTimeout | F::FirstByteTimeout | F::IdleTimeout | F::RequestTimeout => AttemptFailure::Timeout,
         F::UpstreamReset | F::UpstreamProtocol => AttemptFailure::Reset,
         F::Refused(_)
-        | F::HeadTooLarge
-        | F::BodyTooLarge
-        | F::ClientTimeout
-        | F::ClientProtocol
         | F::ClientGone
         | F::NoRoute
         | F::NoSession

@@ -225,6 +225,9 @@ impl RequestContext {
         if let (ErrorSource::Internal, Some(failure)) = (error.esource(), self.failure) {
             return failure;
         }
+        if let Some(violation) = self.connection.as_ref().and_then(|connection| connection.violation()) {
+            return Failure::Refused(violation);
+        }
         match self.connection.as_ref().and_then(|connection| connection.deadline.expired()) {
             Some(Cause::FirstByte) => Failure::FirstByteTimeout,
             Some(Cause::Idle | Cause::UpgradeIdle) => Failure::IdleTimeout,

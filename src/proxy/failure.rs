@@ -9,21 +9,16 @@ use pingora::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::grpc::Code;
-use super::strictness::Violation;
+use crate::strictness::Violation;
+
+/// What a 405 says is allowed (RFC 9110 section 15.5.6): every method but those that no request gets by with.
+pub const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why we answer a request ourselves, or can't answer it at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The request head breaks a rule of HTTP that we hold.
+    /// The request breaks a rule of HTTP that we hold, or a limit of its listener.
     Refused(Violation),
-    /// The request head has more bytes or more fields than the listener allows.
-    HeadTooLarge,
-    /// The request body is larger than the listener allows.
-    BodyTooLarge,
-    /// The client stopped sending in the middle of its request.
-    ClientTimeout,
-    /// The client sent a body that is not framed rightly.
-    ClientProtocol,
     /// The client went away before its answer was complete.
     ClientGone,
     /// No route matches.
@@ -70,14 +65,10 @@ impl Failure {
     /// The status that the client is told, or that the log records where nobody can be told any more (499).
     pub fn status(self) -> u16 {
         match self {
-            Self::Refused(Violation::Method) => 405,
-            Self::Refused(_) | Self::ClientProtocol => 400,
+            Self::Refused(violation) => violation.status(),
             Self::NoSession => 401,
             Self::Forbidden => 403,
             Self::NoRoute => 404,
-            Self::ClientTimeout => 408,
-            Self::BodyTooLarge => 413,
-            Self::HeadTooLarge => 431,
             Self::ClientGone => 499,
             Self::Plugin | Self::Internal => 500,
             Self::ConnectError | Self::TlsError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
@@ -115,11 +106,7 @@ impl Failure {
     /// The word for logs and labels.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Refused(_) => "refused",
-            Self::HeadTooLarge => "head_too_large",
-            Self::BodyTooLarge => "body_too_large",
-            Self::ClientTimeout => "client_timeout",
-            Self::ClientProtocol => "client_protocol",
+            Self::Refused(violation) => violation.label(),
             Self::ClientGone => "client_gone",
             Self::NoRoute => "no_route",
             Self::NoSession => "no_session",
@@ -164,10 +151,6 @@ impl Failure {
     pub(super) fn detail(self) -> &'static str {
         match self {
             Self::Refused(violation) => violation.sentence(),
-            Self::HeadTooLarge => "the request head is too large",
-            Self::BodyTooLarge => "the request body is too large",
-            Self::ClientTimeout => "the request did not arrive in time",
-            Self::ClientProtocol => "the request body is not valid",
             Self::ClientGone => "",
             Self::NoRoute => "no such page",
             // The same for a session that died, was forged or never was: who tries ids learns nothing.
@@ -193,10 +176,7 @@ impl Failure {
 
     /// Whether the client's next bytes can't be trusted, or are not wanted.
     pub fn ends_connection(self) -> bool {
-        matches!(
-            self,
-            Self::Refused(_) | Self::HeadTooLarge | Self::BodyTooLarge | Self::ClientTimeout | Self::ClientProtocol
-        )
+        matches!(self, Self::Refused(_))
     }
 
     /// Whether the fault is behind us or ours, so that the operator wants to read of it.
@@ -222,8 +202,8 @@ impl Failure {
                 _ => Self::UpstreamReset,
             },
             ErrorSource::Downstream => match kind {
-                T::ReadTimedout => Self::ClientTimeout,
-                T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 => Self::ClientProtocol,
+                T::ReadTimedout => Self::Refused(Violation::BodyTimeout),
+                T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 => Self::Refused(Violation::BodyFraming),
                 _ => Self::ClientGone,
             },
             ErrorSource::Internal | ErrorSource::Unset => Self::Internal,
@@ -260,12 +240,8 @@ fn wants_json(request: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 20] = [
+    const ALL: [Failure; 16] = [
         Failure::Refused(Violation::NoHost),
-        Failure::HeadTooLarge,
-        Failure::BodyTooLarge,
-        Failure::ClientTimeout,
-        Failure::ClientProtocol,
         Failure::ClientGone,
         Failure::NoRoute,
         Failure::NoEndpoint,
@@ -286,11 +262,8 @@ mod tests {
     #[test]
     fn every_failure_has_the_status_its_users_expect() {
         let statuses = ALL.map(Failure::status);
-        assert_eq!(
-            statuses,
-            [400, 431, 413, 408, 400, 499, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]
-        );
-        assert_eq!(Failure::Refused(Violation::Method).status(), 405);
+        assert_eq!(statuses, [400, 499, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]);
+        assert_eq!(Failure::Refused(Violation::TargetTooLong).status(), 414);
     }
 
     #[test]
@@ -344,7 +317,7 @@ mod tests {
         assert_eq!(upstream(ErrorType::ReadTimedout), Failure::IdleTimeout);
         assert_eq!(upstream(ErrorType::InvalidHTTPHeader), Failure::UpstreamProtocol);
         let downstream = |kind: ErrorType| Failure::from_pingora(&Error::new(kind).into_down());
-        assert_eq!(downstream(ErrorType::ReadTimedout), Failure::ClientTimeout);
+        assert_eq!(downstream(ErrorType::ReadTimedout), Failure::Refused(Violation::BodyTimeout));
         assert_eq!(downstream(ErrorType::WriteError), Failure::ClientGone);
         assert_eq!(downstream(ErrorType::ConnectionClosed), Failure::ClientGone);
     }

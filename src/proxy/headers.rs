@@ -16,7 +16,8 @@ use pingora::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The chain of addresses that proxies write.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
@@ -178,14 +179,16 @@ pub fn by_http2(request: &mut RequestHeader, from: &HeaderMap) -> Result<()> {
     Ok(())
 }
 
-/// Writes the `Host` that the endpoint shall see, where it differs from the client's.
+/// Writes the `Host` that the endpoint shall see, where it differs from the client's. An HTTP/1.0 client may leave it out;
+/// what we send is HTTP/1.1 and must have one (RFC 9112 section 3.2): then it is the endpoint's `own`.
 ///
 /// # Errors
 /// None in practice: the value was checked when the configuration was compiled.
-pub fn set_host(request: &mut RequestHeader, host: Option<&HeaderValue>) -> Result<()> {
+pub fn set_host(request: &mut RequestHeader, host: Option<&HeaderValue>, own: impl FnOnce() -> String) -> Result<()> {
     match host {
         Some(host) => request.insert_header(HOST, host.clone()),
-        None => Ok(()),
+        None if request.headers.contains_key(HOST) => Ok(()),
+        None => request.insert_header(HOST, own()),
     }
 }
 

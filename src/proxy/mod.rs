@@ -12,7 +12,6 @@ mod peer;
 mod record;
 pub mod retry;
 mod session;
-pub mod strictness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 pub use context::RequestContext;
 
 use crate::snapshot::Current;
+use crate::strictness::Violation;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::quota::Quota;
@@ -108,7 +108,7 @@ impl ProxyHttp for Gateway {
         }
         headers::forward(request, &ctx.client, ctx.host_header.as_ref())?;
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
-        headers::set_host(request, host)?;
+        headers::set_host(request, host, || attempt::host(ctx))?;
         session::forward(request, ctx)?;
         ctx.upgrade_asked = request.headers.contains_key(UPGRADE);
         let Some(route) = ctx.route.clone() else { return Ok(()) };
@@ -136,16 +136,13 @@ impl ProxyHttp for Gateway {
         if !ctx.upgraded {
             let most = ctx.listener().and_then(|listener| listener.max_body);
             if most.is_some_and(|most| session.as_ref().body_bytes_read() as u64 > most) {
-                return Err(fail(ctx, Failure::BodyTooLarge));
+                return Err(fail(ctx, Failure::Refused(Violation::BodyTooLarge)));
             }
             if end && !ctx.request_complete {
                 ctx.request_complete = true;
                 if let Some(attempt) = &mut ctx.attempt {
                     // A client that sends slowly says nothing of how fast the endpoint is.
                     attempt.sent = std::time::Instant::now();
-                }
-                if let Some(connection) = &ctx.connection {
-                    connection.deadline.body_read();
                 }
             }
         }
@@ -176,6 +173,9 @@ impl ProxyHttp for Gateway {
         if ctx.upgraded {
             // From here on `upgrade_idle` counts, for both sides as one: the connection's own deadline.
             session.set_read_timeout(None);
+            if let Some(connection) = &ctx.connection {
+                connection.becomes_tunnel();
+            }
         }
         headers::strip_hop_by_hop(response);
         Ok(())

@@ -47,6 +47,9 @@ pub(super) fn finish(gateway: &Gateway, session: &mut Session, ctx: &mut Request
     let request = downstream.req_header();
     let route = ctx.route.as_ref().map_or_else(|| gateway.metrics.unrouted(), |route| &route.metrics);
     if let Some(listener) = ctx.listener() {
+        if let Some(Failure::Refused(violation)) = ctx.failure {
+            listener.metrics.request_refused(violation);
+        }
         route.finished(&listener.metrics, &request.method, status, duration, request_bytes, response_bytes);
     }
     if !gateway.access_log.is_on() {

@@ -28,7 +28,7 @@ use prometheus::{
 
 pub use self::{
     estimate::{Counted, SeriesEstimate},
-    listener::{ListenerMetrics, Protocol, RefusalReason},
+    listener::{ListenerMetrics, Protocol, RefusalReason, TimeoutReason},
     route::{Method, PluginMetrics, RouteMetrics, StickyResult},
     session::{
         CacheSample, CacheSource, CheckResult, SessionMetrics, StoreFailure, StoreMetrics, StoreSample, StoreSource,
@@ -79,6 +79,8 @@ families! {
         "Bytes of request bodies read from clients.";
     HTTP_RESPONSE_BYTES: Kind::Counter, "headgate_http_response_bytes_total", ["route"],
         "Bytes of response bodies written to clients.";
+    HTTP_REQUESTS_REFUSED: Kind::Counter, "headgate_http_requests_refused_total", ["listener", "reason"],
+        "Requests refused because they break a rule of HTTP or a limit of the listener; counted in headgate_http_requests_total too.";
     HTTP_FOREIGN_UPGRADES: Kind::Counter, "headgate_http_foreign_upgrades_total", ["route"],
         "Requests whose Upgrade to something other than WebSocket was taken out.";
     CONNECTIONS_ACTIVE: Kind::Gauge, "headgate_connections_active", ["listener"],
@@ -87,6 +89,8 @@ families! {
         "Client connections accepted.";
     CONNECTIONS_REFUSED: Kind::Counter, "headgate_connections_refused_total", ["listener", "reason"],
         "Client connections closed at once.";
+    CONNECTIONS_TIMED_OUT: Kind::Counter, "headgate_connections_timed_out_total", ["listener", "reason"],
+        "Client connections closed because the client was too slow, by what with.";
     UPSTREAM_REQUESTS: Kind::Counter, "headgate_upstream_requests_total", ["upstream", "endpoint", "code"],
         "Attempts by the status the endpoint answered, or by connect_error, reset, timeout, client_gone.";
     UPSTREAM_CONNECT: CONNECT_BUCKETS, "headgate_upstream_connect_seconds", ["upstream"],

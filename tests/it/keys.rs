@@ -33,6 +33,7 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("listeners[].proxy_protocol", "a_proxy_header_names_the_client_and_only_a_trusted_proxy_may_send_one"),
     ("listeners[].underscores", "a_header_with_an_underscore_is_dropped_refused_or_kept_as_written"),
     ("listeners[].limits.header_bytes", "a_head_beyond_the_limits_is_431"),
+    ("listeners[].limits.target_bytes", "a_target_beyond_its_limit_is_414"),
     ("listeners[].limits.headers", "a_head_beyond_the_limits_is_431"),
     ("listeners[].limits.body", "a_body_beyond_the_limit_is_413_announced_or_not"),
     ("listeners[].limits.header_timeout", "a_head_that_trickles_is_408_in_all"),

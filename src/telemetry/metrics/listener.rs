@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    CONNECTIONS_ACTIVE, CONNECTIONS_REFUSED, CONNECTIONS_TOTAL,
-    value::{Counters, Gauge, Held, Scrape, label},
+    CONNECTIONS_ACTIVE, CONNECTIONS_REFUSED, CONNECTIONS_TIMED_OUT, CONNECTIONS_TOTAL, HTTP_REQUESTS_REFUSED,
+    value::{Counters, Gauge, Held, Label, Scrape, label},
 };
+use crate::strictness::Violation;
 
 label! {
     /// What a connection speaks.
@@ -31,6 +32,32 @@ label! {
     }
 }
 
+label! {
+    /// What a client was too slow with, so that its connection was closed.
+    TimeoutReason {
+        /// A request, on a connection that was kept or is new: `limits.idle_timeout`, `limits.header_timeout`.
+        Idle = "idle",
+        /// The rest of a request head: `limits.header_timeout`.
+        Head = "head",
+        /// A request body: `limits.body_timeout`, `limits.min_rate`.
+        Body = "body",
+        /// Taking its response: `limits.min_rate`, the route's `timeouts.idle`.
+        Response = "response",
+    }
+}
+
+impl Label for Violation {
+    const ALL: &'static [Self] = Violation::ALL;
+
+    fn label(self) -> &'static str {
+        Violation::label(self)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// The metrics of one listener.
 #[derive(Debug)]
 pub struct ListenerMetrics {
@@ -38,13 +65,22 @@ pub struct ListenerMetrics {
     active: Gauge,
     accepted: Counters<Protocol>,
     refused: Counters<RefusalReason>,
+    timed_out: Counters<TimeoutReason>,
+    requests_refused: Counters<Violation>,
 }
 
 // === impl ListenerMetrics ===
 
 impl ListenerMetrics {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self { name, active: Gauge::default(), accepted: Counters::default(), refused: Counters::default() }
+        Self {
+            name,
+            active: Gauge::default(),
+            accepted: Counters::default(),
+            refused: Counters::default(),
+            timed_out: Counters::default(),
+            requests_refused: Counters::default(),
+        }
     }
 
     /// The listener's name, the label of its series.
@@ -68,6 +104,16 @@ impl ListenerMetrics {
         self.refused.increment(reason);
     }
 
+    /// Counts a connection that was closed because its client was too slow.
+    pub fn timed_out(&self, reason: TimeoutReason) {
+        self.timed_out.increment(reason);
+    }
+
+    /// Counts a request that was refused. It counts as a request that ended as well.
+    pub fn request_refused(&self, violation: Violation) {
+        self.requests_refused.increment(violation);
+    }
+
     pub(super) fn collect(&self, scrape: &mut Scrape) {
         scrape.count(&CONNECTIONS_ACTIVE, &[&self.name], self.active.value());
         for (protocol, count) in self.accepted.iter() {
@@ -75,6 +121,12 @@ impl ListenerMetrics {
         }
         for (reason, count) in self.refused.iter() {
             scrape.count(&CONNECTIONS_REFUSED, &[&self.name, reason], count);
+        }
+        for (reason, count) in self.timed_out.iter() {
+            scrape.count(&CONNECTIONS_TIMED_OUT, &[&self.name, reason], count);
+        }
+        for (reason, count) in self.requests_refused.iter() {
+            scrape.count(&HTTP_REQUESTS_REFUSED, &[&self.name, reason], count);
         }
     }
 }
