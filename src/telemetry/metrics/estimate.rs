@@ -1,5 +1,8 @@
 //! How many series a configuration makes, said by `check` before anybody scrapes them.
 
+use super::{Label as _, Protocol, RefusalReason, TimeoutReason};
+use crate::strictness::Violation;
+
 /// What of a configuration makes series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
@@ -38,7 +41,9 @@ impl SeriesEstimate {
     pub fn of(counted: Counted) -> Self {
         /// Configuration, access log, build and process.
         const FIXED: u64 = 14;
-        const LISTENER: u64 = 3;
+        /// Open connections, and one for each value of what else is counted of a listener.
+        const LISTENER: u64 = 1
+            + (Protocol::ALL.len() + RefusalReason::ALL.len() + TimeoutReason::ALL.len() + Violation::ALL.len()) as u64;
         const ROUTE: u64 = 4;
         /// Four histograms are most of it.
         const UPSTREAM: u64 = 86;
