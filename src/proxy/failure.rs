@@ -80,8 +80,12 @@ impl Failure {
     /// What a client of gRPC is told instead.
     pub fn grpc_code(self) -> Code {
         match self {
-            Self::Refused(_) | Self::ClientProtocol | Self::Plugin | Self::Internal => Code::Internal,
-            Self::HeadTooLarge | Self::BodyTooLarge => Code::ResourceExhausted,
+            Self::Refused(violation) => match violation.status() {
+                408 => Code::DeadlineExceeded,
+                413 | 414 | 431 => Code::ResourceExhausted,
+                _ => Code::Internal,
+            },
+            Self::Plugin | Self::Internal => Code::Internal,
             Self::ClientGone => Code::Cancelled,
             Self::NoRoute => Code::Unimplemented,
             Self::NoSession => Code::Unauthenticated,
@@ -97,9 +101,7 @@ impl Failure {
             | Self::NoEndpoint
             | Self::Overloaded
             | Self::QueueTimeout => Code::Unavailable,
-            Self::ClientTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => {
-                Code::DeadlineExceeded
-            }
+            Self::FirstByteTimeout | Self::IdleTimeout | Self::RequestTimeout => Code::DeadlineExceeded,
         }
     }
 
