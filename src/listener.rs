@@ -36,6 +36,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// What becomes of header names that hold `_`.
     pub underscores: Underscores,
+    /// Whether its clients may speak HTTP/2: as TLS lets them choose, or from their first byte on where there is no TLS.
+    pub http2: bool,
     /// Its metric handles.
     pub metrics: Arc<ListenerMetrics>,
 }
@@ -53,6 +55,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two requests of one connection.
     pub idle_timeout: Duration,
+    /// The most requests at one time of one HTTP/2 connection.
+    pub streams: u32,
     /// The most connections at one time of one address; none for no bound.
     pub connections_per_ip: Option<u32>,
 }
@@ -91,6 +95,7 @@ impl Listener {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             underscores: Underscores::Drop,
+            http2: false,
             metrics: crate::telemetry::metrics::Metrics::default().listener("http"),
         })
     }

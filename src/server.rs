@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use log::{info, warn};
+use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora::services::Service;
@@ -124,7 +125,12 @@ pub fn run(file: &Path) -> Result<(), StartError> {
     };
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&fixed.process, idle_connections));
     server.bootstrap();
-    let proxy = Arc::new(http_proxy(&server.configuration, gateway));
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    // Pingora would refuse it unseen: so our own rule does, and it is counted and logged.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    let proxy = Arc::new(proxy);
     let open = Arc::new(OpenConnections::new(most_connections(&fixed.process, files)));
     let refusals = Arc::new(Refusals { metrics: Arc::clone(&metrics), access_log: Arc::clone(&access_log) });
     let (sockets, listeners) = bound.serve(proxy, terms(Arc::clone(&current)), Arc::clone(&open), refusals);

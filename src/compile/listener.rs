@@ -65,11 +65,13 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
             headers: usize::from(limits.headers),
             header_timeout: limits.header_timeout.0,
             idle_timeout: limits.idle_timeout.0,
+            streams: u32::from(limits.streams),
             connections_per_ip: limits.connections_per_ip.0,
         },
         max_body: limits.body.0.map(|size| size.0),
         trusted_proxies: written.trusted_proxies.iter().map(|network| network.0).collect(),
         proxy_protocol: written.proxy_protocol,
+        http2: written.http2.unwrap_or(false),
         underscores: match written.underscores {
             WrittenUnderscores::Drop => Underscores::Drop,
             WrittenUnderscores::Refuse => Underscores::Refuse,

@@ -28,6 +28,10 @@ pub struct Listener {
     /// Default: drop.
     #[serde(default)]
     pub underscores: Underscores,
+    /// Whether clients may speak HTTP/2. Without TLS they must then do so from their first byte on (prior knowledge); HTTP/1.1
+    /// is spoken beside it. Default: false.
+    #[serde(default)]
+    pub http2: Option<bool>,
     /// What one client may cost.
     #[serde(default)]
     pub limits: Limits,
@@ -63,6 +67,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request. Default: 75s.
     pub idle_timeout: Duration,
+    /// The most requests at a time of one HTTP/2 connection. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
+    pub streams: u16,
     /// The most connections of one client address at a time. Default: none.
     #[schemars(with = "OrNone<NonZeroU32>")]
     pub connections_per_ip: OrNone<u32>,
@@ -79,6 +86,7 @@ impl Default for Limits {
             body: OrNone(None),
             header_timeout: Duration::secs(10),
             idle_timeout: Duration::secs(75),
+            streams: 100,
             connections_per_ip: OrNone(None),
         }
     }

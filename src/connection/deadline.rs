@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Idle --first byte--> Head --Deadline::request_begins--> Request --Deadline::await_request--> Idle
+//! HTTP/2: Head --Deadline::streams_begin--> Streams, and each stream: Idle --Deadline::request_begins--> Request
 //! ```
 
 use std::pin::Pin;
@@ -44,6 +45,8 @@ enum Phase {
     Head,
     /// The proxy has the head.
     Request,
+    /// An HTTP/2 connection, each of whose streams has a deadline of its own.
+    Streams,
 }
 
 /// How a wait for the client ends when the client stays silent.
@@ -92,6 +95,14 @@ impl Deadline {
         state.phase = Phase::Request;
         state.due = None;
         state.expired = None;
+        state.write_timeout = self.idle_timeout;
+    }
+
+    /// The connection speaks HTTP/2: from here on it has no deadline, its streams have. What is written must still be taken.
+    pub(super) fn streams_begin(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Streams;
+        state.due = None;
         state.write_timeout = self.idle_timeout;
     }
 
@@ -186,7 +197,7 @@ impl Deadline {
 impl State {
     fn passed(&mut self) -> Late {
         match self.phase {
-            Phase::Idle => Late::Idle,
+            Phase::Idle | Phase::Streams => Late::Idle,
             Phase::Head => Late::Head,
             Phase::Request => {
                 self.expired = Some(self.cause);

@@ -8,6 +8,7 @@
 mod body;
 mod deadline;
 mod head;
+mod http2;
 mod stream;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use crate::listener::Listener;
 use crate::strictness::Violation;
 pub use deadline::{Cause, Deadline};
+pub use http2::Http2Session;
 pub use stream::EdgeStream;
 pub(crate) use stream::Next;
 
@@ -50,6 +52,11 @@ impl Connection {
         Arc::new(Connection { listener, peer, deadline, violation, tunnel, closing })
     }
 
+    /// What one stream of it is, where it has many: the same with a deadline of its own.
+    pub(crate) fn stream(&self) -> Arc<Self> {
+        Self::new(Arc::clone(&self.listener), self.peer, self.closing.clone())
+    }
+
     /// Whether it ends with the present request, because its listener closes or the process stops. Costs an atomic read.
     pub fn is_closing(&self) -> bool {
         self.closing.has_changed().unwrap_or(true)
@@ -77,7 +84,10 @@ impl Connection {
 
     /// The connection a session came on; none when the edge did not accept it.
     pub fn of(session: &ServerSession) -> Option<&Arc<Connection>> {
-        let stream = session.stream()?.as_any().downcast_ref::<EdgeStream>()?;
-        Some(stream.connection())
+        match session.stream() {
+            Some(stream) => Some(stream.as_any().downcast_ref::<EdgeStream>()?.connection()),
+            None if session.is_custom() => session.req_header().extensions.get(),
+            None => None,
+        }
     }
 }

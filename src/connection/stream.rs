@@ -24,6 +24,9 @@ use super::deadline::Late;
 use super::head::HeadEnd;
 use crate::strictness::{Bounds, Violation, begins, judge, too_large};
 
+/// How a client begins that speaks HTTP/2 from the start; no request of HTTP/1 begins so.
+const HTTP2: &[u8] = b"PRI ";
+
 /// How much is read at once while waiting for a request: Pingora's first buffer for a head.
 const FIRST_READ: usize = 4096;
 
@@ -49,6 +52,8 @@ pub struct EdgeStream {
     head_left: usize,
     /// What is still to come of the body behind it.
     body: Body,
+    /// The client has said nothing yet, and may speak HTTP/2 from its first byte on.
+    may_begin_http2: bool,
 }
 
 /// What comes after waiting for a request.
@@ -58,6 +63,8 @@ pub(crate) enum Next {
     Request,
     /// One that breaks a rule, or did not arrive in time. [`EdgeStream::into_parts`] has what came of it.
     Refused(Violation),
+    /// The client speaks HTTP/2: whatever comes is handed on.
+    Http2,
     /// Nothing: the client is gone.
     Gone,
     /// Nothing: the client was silent too long.
@@ -69,6 +76,8 @@ pub(crate) enum Next {
 impl EdgeStream {
     /// Holds `inner` to the deadlines of `connection`.
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
+        // With TLS the client has chosen what it speaks, and this was not it.
+        let may_begin_http2 = connection.listener.http2 && inner.get_ssl_digest().is_none();
         EdgeStream {
             inner,
             connection,
@@ -79,6 +88,7 @@ impl EdgeStream {
             seen: 0,
             head_left: 0,
             body: Body::Over,
+            may_begin_http2,
         }
     }
 
@@ -90,6 +100,12 @@ impl EdgeStream {
     /// The stream as it was accepted, and what was read of it and not handed on.
     pub(crate) fn into_parts(self) -> (Stream, Bytes) {
         (self.inner, self.ahead.freeze())
+    }
+
+    /// From here on the stream carries HTTP/2, whose streams have deadlines of their own.
+    pub(crate) fn hand_all_on(&mut self) {
+        self.connection.deadline.streams_begin();
+        self.connection.becomes_tunnel();
     }
 
     /// Whether something of the next request is here.
@@ -129,6 +145,10 @@ impl EdgeStream {
             self.connection.deadline.head_begins();
             self.connection.set_violation(None);
         }
+        if self.may_begin_http2 && self.ahead.starts_with(HTTP2) {
+            self.hand_all_on();
+            return Some(Next::Http2);
+        }
         let limits = &self.connection.listener.limits;
         let bounds = Bounds { target_bytes: limits.target_bytes, headers: limits.headers };
         let end = self.head.find(&self.ahead[self.seen..]).map(|length| self.seen + length);
@@ -142,6 +162,7 @@ impl EdgeStream {
         match judged {
             Ok(None) => None,
             Ok(Some(framing)) => {
+                self.may_begin_http2 = false;
                 self.head_left = length;
                 self.body = Body::new(framing);
                 Some(Next::Request)

@@ -404,6 +404,7 @@ mod tests {
 
     fn listen(addresses: &[&str]) -> Result<Bound, BindError> {
         let limits = Limits {
+            streams: 100,
             header_bytes: 400,
             target_bytes: 200,
             headers: 100,

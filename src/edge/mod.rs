@@ -4,6 +4,7 @@
 //! [deadlines](crate::connection), then one session after the other runs on it until client or gateway has enough.
 
 mod admission;
+mod http2;
 mod listeners;
 mod proxy_protocol;
 mod refusal;
@@ -16,8 +17,8 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
@@ -114,7 +115,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let Some(admitted) = self.admission.admit(ip, most) else {
             return refuse(&listener, stream, RefusalReason::PerAddressLimit, TOO_MANY_CONNECTIONS).await;
         };
-        let counted = (opened, admitted, listener.metrics.connected(Protocol::Http1));
+        let counted = (opened, admitted, listener.metrics.connected());
         let stream = Box::new(EdgeStream::new(stream, Connection::new(listener, peer, shutdown.clone())));
         serve(&self.app, stream, &shutdown, &self.refusals).await;
         drop(counted);
@@ -129,13 +130,21 @@ async fn refuse(listener: &Listener, mut stream: Stream, reason: RefusalReason, 
 }
 
 /// Serves one request after the other until the client or the gateway has enough.
-async fn serve<A: HttpServerApp>(
+async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     mut stream: Box<EdgeStream>,
     shutdown: &ShutdownWatch,
     refusals: &Refusals,
 ) {
     let connection = Arc::clone(stream.connection());
+    let metrics = &connection.listener.metrics;
+    if stream.selected_alpn_proto() == Some(ALPN::H2) {
+        metrics.speaks(Protocol::Http2);
+        // Boxed, here and below: a connection that speaks HTTP/1 shall not have room for this.
+        stream.hand_all_on();
+        return Box::pin(http2::serve(app, stream, shutdown)).await;
+    }
+    let mut first = true;
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut stop = Stop::new(shutdown);
     loop {
@@ -144,10 +153,15 @@ async fn serve<A: HttpServerApp>(
             let idle = request.is_pending() && !stream.has_begun();
             if idle && stop.stops(context) { Poll::Ready(Next::Gone) } else { request }
         });
-        match request.await {
+        let next = request.await;
+        if std::mem::take(&mut first) {
+            metrics.speaks(if next == Next::Http2 { Protocol::Http2 } else { Protocol::Http1 });
+        }
+        match next {
             Next::Request => {}
+            Next::Http2 => return Box::pin(http2::serve(app, stream, shutdown)).await,
             Next::Gone => return,
-            Next::Silent => return connection.listener.metrics.timed_out(TimeoutReason::Idle),
+            Next::Silent => return metrics.timed_out(TimeoutReason::Idle),
             Next::Refused(violation) => {
                 let (stream, head) = stream.into_parts();
                 return refusals.refuse(&connection, stream, head, violation).await;

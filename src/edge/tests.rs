@@ -91,6 +91,7 @@ fn bare_listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
             headers: 100,
             header_timeout: SECOND,
             idle_timeout: 5 * SECOND,
+            streams: 100,
             connections_per_ip,
         },
     )

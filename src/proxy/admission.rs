@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use headgate_plugins::Hooks;
-use http::Uri;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::{Uri, Version};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -19,7 +19,7 @@ use crate::connection::Connection;
 use crate::listener::Underscores;
 use crate::route::{Action, Route, Target};
 use crate::router::{RequestHead, host, path};
-use crate::strictness::Violation;
+use crate::strictness::{Bounds, Violation, http2};
 
 /// The first hook of a request: ties it to its connection and sets what Pingora shall enforce.
 pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
@@ -40,6 +40,11 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
     let (place, listener) = ctx.listener.clone().ok_or(Failure::Internal)?;
     ctx.raw = session.to_h1_raw();
     let request = session.req_header_mut();
+    if request.version == Version::HTTP_2 {
+        let limits = &listener.limits;
+        let bounds = Bounds { target_bytes: limits.target_bytes, headers: limits.headers };
+        ctx.raw = http2::unify(request, limits.header_bytes, bounds).map_err(Failure::Refused)?;
+    }
     drop_underscores(request, listener.underscores)?;
     let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());
     ctx.client = ClientAddress::find(peer, &request.headers, &listener.trusted_proxies);

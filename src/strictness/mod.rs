@@ -7,6 +7,7 @@
 
 mod chunked;
 mod head;
+pub mod http2;
 
 pub use chunked::Chunked;
 pub use head::{Bounds, Framing, begins, field, judge, too_large, version};

@@ -28,7 +28,7 @@ use prometheus::{
 
 pub use self::{
     estimate::{Counted, SeriesEstimate},
-    listener::{ListenerMetrics, Protocol, RefusalReason, TimeoutReason},
+    listener::{Closed, ListenerMetrics, Protocol, RefusalReason, TimeoutReason},
     route::{Method, PluginMetrics, RouteMetrics, StickyResult},
     session::{
         CacheSample, CacheSource, CheckResult, SessionMetrics, StoreFailure, StoreMetrics, StoreSample, StoreSource,
@@ -91,6 +91,8 @@ families! {
         "Client connections closed at once.";
     CONNECTIONS_TIMED_OUT: Kind::Counter, "headgate_connections_timed_out_total", ["listener", "reason"],
         "Client connections closed because the client was too slow, by what with.";
+    HTTP2_CLOSED: Kind::Counter, "headgate_http2_connections_closed_total", ["listener", "reason"],
+        "HTTP/2 connections closed for what their client did.";
     UPSTREAM_REQUESTS: Kind::Counter, "headgate_upstream_requests_total", ["upstream", "endpoint", "code"],
         "Attempts by the status the endpoint answered, or by connect_error, reset, timeout, client_gone.";
     UPSTREAM_CONNECT: CONNECT_BUCKETS, "headgate_upstream_connect_seconds", ["upstream"],

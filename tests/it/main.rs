@@ -19,6 +19,7 @@ mod forwarding;
 mod grpc;
 mod harness;
 mod health;
+mod http2;
 mod keys;
 mod life;
 mod listeners;

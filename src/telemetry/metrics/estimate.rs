@@ -1,6 +1,6 @@
 //! How many series a configuration makes, said by `check` before anybody scrapes them.
 
-use super::{Label as _, Protocol, RefusalReason, TimeoutReason};
+use super::{Closed, Label as _, Protocol, RefusalReason, TimeoutReason};
 use crate::strictness::Violation;
 
 /// What of a configuration makes series.
@@ -43,7 +43,8 @@ impl SeriesEstimate {
         const FIXED: u64 = 14;
         /// Open connections, and one for each value of what else is counted of a listener.
         const LISTENER: u64 = 1
-            + (Protocol::ALL.len() + RefusalReason::ALL.len() + TimeoutReason::ALL.len() + Violation::ALL.len()) as u64;
+            + (Protocol::ALL.len() + RefusalReason::ALL.len() + TimeoutReason::ALL.len()) as u64
+            + (Closed::ALL.len() + Violation::ALL.len()) as u64;
         const ROUTE: u64 = 4;
         /// Four histograms are most of it.
         const UPSTREAM: u64 = 86;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     CONNECTIONS_ACTIVE, CONNECTIONS_REFUSED, CONNECTIONS_TIMED_OUT, CONNECTIONS_TOTAL, HTTP_REQUESTS_REFUSED,
+    HTTP2_CLOSED,
     value::{Counters, Gauge, Held, Label, Scrape, label},
 };
 use crate::strictness::Violation;
@@ -13,6 +14,36 @@ label! {
     Protocol {
         /// HTTP/1.0 or HTTP/1.1.
         Http1 = "http/1.1",
+        /// HTTP/2.
+        Http2 = "http/2",
+    }
+}
+
+label! {
+    /// Why an HTTP/2 connection was closed for what its client did.
+    Closed {
+        /// It gave up many requests that it had just made.
+        Resets = "resets",
+        /// It made us reset many streams.
+        StreamErrors = "stream_errors",
+        /// It sent many DATA frames with nothing in them.
+        EmptyData = "empty_data",
+        /// It sent many PING frames.
+        Pings = "pings",
+        /// It sent many SETTINGS frames.
+        Settings = "settings",
+        /// It sent many WINDOW_UPDATE frames.
+        WindowUpdates = "window_updates",
+        /// It sent many frames that mean nothing to us.
+        UselessFrames = "useless_frames",
+        /// It cut header blocks into many CONTINUATION frames.
+        Continuations = "continuations",
+        /// A header block did not come within `limits.header_timeout`.
+        SlowHead = "slow_head",
+        /// It went beyond what `h2` keeps in memory for it.
+        Limit = "limit",
+        /// It broke a rule of HTTP/2.
+        ProtocolError = "protocol_error",
     }
 }
 
@@ -67,6 +98,7 @@ pub struct ListenerMetrics {
     refused: Counters<RefusalReason>,
     timed_out: Counters<TimeoutReason>,
     requests_refused: Counters<Violation>,
+    http2_closed: Counters<Closed>,
 }
 
 // === impl ListenerMetrics ===
@@ -80,6 +112,7 @@ impl ListenerMetrics {
             refused: Counters::default(),
             timed_out: Counters::default(),
             requests_refused: Counters::default(),
+            http2_closed: Counters::default(),
         }
     }
 
@@ -93,10 +126,19 @@ impl ListenerMetrics {
         self.active.value()
     }
 
-    /// Counts an accepted connection; it is active until the answer is dropped.
-    pub fn connected(&self, protocol: Protocol) -> Held {
-        self.accepted.increment(protocol);
+    /// A connection is open until the answer is dropped.
+    pub fn connected(&self) -> Held {
         self.active.hold()
+    }
+
+    /// Counts an accepted connection, once it is known what it speaks.
+    pub fn speaks(&self, protocol: Protocol) {
+        self.accepted.increment(protocol);
+    }
+
+    /// Counts an HTTP/2 connection that was closed for what its client did.
+    pub fn http2_closed(&self, why: Closed) {
+        self.http2_closed.increment(why);
     }
 
     /// Counts a connection that was closed without being served.
@@ -118,6 +160,9 @@ impl ListenerMetrics {
         scrape.count(&CONNECTIONS_ACTIVE, &[&self.name], self.active.value());
         for (protocol, count) in self.accepted.iter() {
             scrape.count(&CONNECTIONS_TOTAL, &[&self.name, protocol], count);
+        }
+        for (why, count) in self.http2_closed.iter() {
+            scrape.count(&HTTP2_CLOSED, &[&self.name, why], count);
         }
         for (reason, count) in self.refused.iter() {
             scrape.count(&CONNECTIONS_REFUSED, &[&self.name, reason], count);

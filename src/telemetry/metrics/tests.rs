@@ -216,7 +216,7 @@ fn a_guard_gives_its_unit_back() {
         ]
         .map(|series| value(&metrics, &format!("headgate_{series}")))
     };
-    let held = (route.in_flight(), listener.connected(Protocol::Http1), upstream.waiting());
+    let held = (route.in_flight(), listener.connected(), upstream.waiting());
     assert_eq!(shown(), [Some(1.0); 3]);
     drop(held);
     assert_eq!(shown(), [Some(0.0); 3]);

@@ -6,7 +6,9 @@ mod browser;
 mod client;
 mod gateway;
 mod grpc;
+pub(crate) mod hpack;
 mod http;
+pub(crate) mod http2;
 mod http2_origin;
 mod itself;
 mod load;
@@ -32,6 +34,7 @@ pub(crate) use self::{
     client::{Answer, Ask, Client},
     gateway::{Gateway, Setup, headgate},
     grpc::{GrpcServer, grpc_scene, grpc_tell},
+    http2::Http2,
     http2_origin::{Http2Origin, Http2Reply},
     load::Load,
     node::{NodeApp, node_list, npm_ci},
