@@ -8,13 +8,17 @@ class Headgate(System):
     reloads = True
 
     def write(self, spec, exe):
+        listeners = [{"address": f"127.0.0.1:{spec.http}"}]
         if spec.tls:
-            raise Unsupported("no TLS in this version")
+            certificate = {"certificate": str(spec.cert), "key": str(spec.key)}
+            listeners.append({"address": f"127.0.0.1:{spec.https}", "tls": {"certificates": [certificate]}})
+        for listener in listeners:
+            listener["limits"] = {"idle_timeout": "1h"}
         config = {
             "process": {"threads": 1},
             "admin": {"address": f"127.0.0.1:{spec.admin}"},
             "telemetry": {"log": {"level": "error"}},
-            "listeners": [{"address": f"127.0.0.1:{spec.http}", "limits": {"idle_timeout": "1h"}}],
+            "listeners": listeners,
             "upstreams": {"pool": {"endpoints": spec.backends, "keepalive": {"idle": 512, "timeout": "1h"}}},
             "routes": [{"path_prefix": p, "upstream": "pool"} for p in spec.prefixes]
             or [{"host": h, "upstream": "pool"} for h in spec.hosts]

@@ -7,6 +7,7 @@
 pub mod strictness;
 
 pub mod telemetry;
+pub mod tls;
 
 pub mod listener;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::telemetry::metrics::ListenerMetrics;
+use crate::tls::Policy;
 
 /// What a listener is known by from one generation to the next: its address in the file. Addresses with port 0, of which
 /// there may be several, are numbered.
@@ -32,12 +33,14 @@ pub struct Listener {
     pub max_body: Option<u64>,
     /// Who may tell us about the client.
     pub trusted_proxies: Vec<IpNet>,
+    /// Its TLS; none where it speaks plain HTTP.
+    pub tls: Option<Arc<Policy>>,
+    /// Whether its clients may speak HTTP/2: over TLS where they choose it (ALPN), else where they begin with it.
+    pub http2: bool,
     /// Whether each of its connections begins with a PROXY header.
     pub proxy_protocol: bool,
     /// What becomes of header names that hold `_`.
     pub underscores: Underscores,
-    /// Whether its clients may speak HTTP/2: as TLS lets them choose, or from their first byte on where there is no TLS.
-    pub http2: bool,
     /// Its metric handles.
     pub metrics: Arc<ListenerMetrics>,
 }
@@ -53,6 +56,8 @@ pub struct Limits {
     pub headers: usize,
     /// From a head's first byte to its last; and from accepting a connection to its first byte.
     pub header_timeout: Duration,
+    /// From the first byte of a TLS handshake to its last.
+    pub handshake_timeout: Duration,
     /// Between two requests of one connection.
     pub idle_timeout: Duration,
     /// The most requests at one time of one HTTP/2 connection.
@@ -93,6 +98,7 @@ impl Listener {
             limits,
             max_body: None,
             trusted_proxies: Vec::new(),
+            tls: None,
             proxy_protocol: false,
             underscores: Underscores::Drop,
             http2: false,

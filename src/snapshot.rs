@@ -47,6 +47,9 @@ impl Snapshot {
         for upstream in &self.upstreams {
             upstream.put_in_place();
         }
+        let policies = || self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        policies().for_each(|policy| policy.withdraw());
+        policies().for_each(|policy| policy.put_in_place());
         for store in &self.stores {
             store.put_in_place();
         }

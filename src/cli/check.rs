@@ -22,8 +22,13 @@ pub(super) fn check(file: &Path) -> ExitCode {
             let sticky = snapshot.routes.iter().filter(|route| route.sticky.is_some()).count();
             // Memories of one source each are counted under one name.
             let stores = snapshot.stores.iter().map(|store| store.name()).collect::<HashSet<_>>().len();
+            let policies = snapshot.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+            let tls = policies.clone().count();
+            let certificates = policies.flat_map(|policy| policy.certificate_names()).collect::<HashSet<_>>().len();
             let series = SeriesEstimate::of(Counted {
                 listeners,
+                tls,
+                certificates,
                 routes,
                 sticky,
                 plugins,

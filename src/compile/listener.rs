@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::{Inputs, tls};
 use crate::config::{Admin, At, ListenAddress, Listener as Written, Problem, Underscores as WrittenUnderscores};
 use crate::listener::{Limits, Listener, ListenerId, Underscores};
 use crate::telemetry::metrics::Metrics;
@@ -12,7 +13,7 @@ pub(super) fn name(written: &Written) -> String {
     written.name.clone().unwrap_or_else(|| written.address.to_string())
 }
 
-pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec<Problem>) -> Vec<Arc<Listener>> {
+pub(super) fn compile(written: &[Written], inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Arc<Listener>> {
     let at = At::root().key("listeners");
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
@@ -44,11 +45,18 @@ pub(super) fn compile(written: &[Written], metrics: &Metrics, problems: &mut Vec
         *occurrence += 1;
         ListenerId::new(address, *occurrence - 1)
     };
-    let one = |listener: &Written| {
+    let one = |(index, listener): (usize, &Written)| {
         let address = listener.address.to_string();
-        Arc::new(compile_one(listener, id(&address, &mut seen), address, metrics))
+        let id = id(&address, &mut seen);
+        let before = inputs.previous.and_then(|previous| previous.listener(&id)).map(|(_, listener)| &**listener);
+        let http2 = listener.http2.unwrap_or(listener.tls.is_some());
+        let tls = listener.tls.as_ref().and_then(|tls| {
+            let before = before.and_then(|before| before.tls.as_deref());
+            tls::compile(tls, http2, before, inputs, &at.index(index).key("tls"), problems)
+        });
+        Arc::new(Listener { tls, http2, ..compile_one(listener, id, address, inputs.metrics) })
     };
-    written.iter().map(one).collect()
+    written.iter().enumerate().map(one).collect()
 }
 
 fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Metrics) -> Listener {
@@ -64,14 +72,16 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
             target_bytes: usize::try_from(limits.target_bytes.0).unwrap_or(usize::MAX),
             headers: usize::from(limits.headers),
             header_timeout: limits.header_timeout.0,
+            handshake_timeout: limits.handshake_timeout.0,
             idle_timeout: limits.idle_timeout.0,
             streams: u32::from(limits.streams),
             connections_per_ip: limits.connections_per_ip.0,
         },
         max_body: limits.body.0.map(|size| size.0),
         trusted_proxies: written.trusted_proxies.iter().map(|network| network.0).collect(),
+        tls: None,
+        http2: false,
         proxy_protocol: written.proxy_protocol,
-        http2: written.http2.unwrap_or(false),
         underscores: match written.underscores {
             WrittenUnderscores::Drop => Underscores::Drop,
             WrittenUnderscores::Refuse => Underscores::Refuse,

@@ -9,10 +9,11 @@ mod route;
 mod session;
 mod sticky;
 mod store;
+mod tls;
 mod transport;
 mod upstream;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use headgate_plugins::Registry;
 
@@ -36,6 +37,8 @@ pub struct Inputs<'a> {
     pub system_roots: fn() -> Result<(), String>,
     /// The present.
     pub now: Instant,
+    /// The present as certificates have it.
+    pub date: SystemTime,
 }
 
 /// The configuration, ready to run.
@@ -61,7 +64,7 @@ pub fn compile(mut config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<
     listener::check_admin(&config.admin, &config.listeners, &mut problems);
     let access_log =
         config.telemetry.access_log.as_ref().and_then(|written| compile_access_log(written, &mut problems));
-    let listeners = listener::compile(&config.listeners, inputs.metrics, &mut problems);
+    let listeners = listener::compile(&config.listeners, inputs, &mut problems);
     let mut drafts = upstream::Drafts::new(std::mem::take(&mut config.upstreams), inputs, &mut problems);
     let keys = sticky::keys(&config.cookies, &inputs.cookie_key);
     let mut sessions = session::Sessions::new(&mut config, inputs, &mut problems);

@@ -24,7 +24,7 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: &[&str] = &["redirect_to_https", "upgrade_socket", "discovery", "certificates", "client_auth", "acme"];
+const LATER: &[&str] = &["redirect_to_https", "upgrade_socket", "discovery", "acme"];
 
 /// Plugins of later versions.
 const LATER_PLUGINS: [&str; 10] =

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::{ListenAddress, Network};
+use super::tls::Tls;
 use super::unit::{Duration, OrNone, Size};
 
 /// An address that clients connect to.
@@ -17,6 +18,13 @@ pub struct Listener {
     /// Its name: the metric label, and what a route's `listener` says. Absent: the address.
     #[serde(default)]
     pub name: Option<String>,
+    /// TLS. Absent: it speaks plain HTTP.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Whether clients may speak HTTP/2: with `tls` those that choose it (ALPN), without it those that begin with it
+    /// (h2c by prior knowledge); HTTP/1.1 is spoken beside it. Absent: with `tls` they may, without it they may not.
+    #[serde(default)]
+    pub http2: Option<bool>,
     /// The networks of the proxies whose X-Forwarded-* headers and PROXY headers are believed. Default: [] (nobody).
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
@@ -28,10 +36,6 @@ pub struct Listener {
     /// Default: drop.
     #[serde(default)]
     pub underscores: Underscores,
-    /// Whether clients may speak HTTP/2. Without TLS they must then do so from their first byte on (prior knowledge); HTTP/1.1
-    /// is spoken beside it. Default: false.
-    #[serde(default)]
-    pub http2: Option<bool>,
     /// What one client may cost.
     #[serde(default)]
     pub limits: Limits,
@@ -65,6 +69,8 @@ pub struct Limits {
     pub body: OrNone<Size>,
     /// How long a client may take to send a request head, from its first byte on; beyond it 408. Default: 10s.
     pub header_timeout: Duration,
+    /// How long a client may take for a TLS handshake. Default: 10s.
+    pub handshake_timeout: Duration,
     /// How long a connection may wait for its next request. Default: 75s.
     pub idle_timeout: Duration,
     /// The most requests at a time of one HTTP/2 connection. Default: 100.
@@ -85,6 +91,7 @@ impl Default for Limits {
             headers: 100,
             body: OrNone(None),
             header_timeout: Duration::secs(10),
+            handshake_timeout: Duration::secs(10),
             idle_timeout: Duration::secs(75),
             streams: 100,
             connections_per_ip: OrNone(None),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::expand::{self, Outside};
 use super::problem::{At, Problem, Severity, Step};
 use super::source::{Fault, FileId, LocatedProblem, Sources, Span};
+use super::store::SEQUENCE;
 use super::tree::{self, Data, Entry, Kind, Node};
 use super::validate::validate;
 use super::{Config, PluginSchemas, names, schema};
@@ -312,10 +313,15 @@ fn read_text(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > BYTES {
         return Err("it is larger than 16 MiB".into());
     }
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).or_else(|error| {
+        let bytes = error.as_bytes();
+        // DER: its length, beyond 127 bytes, is no UTF-8 after the first byte. It is text in that each byte is a character.
+        if bytes[0] == SEQUENCE && bytes.get(1).is_some_and(|length| *length > 0x80) {
+            return Ok(bytes.iter().copied().map(char::from).collect());
+        }
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
-        format!("line {line} is not UTF-8 text")
+        let line = bytes.iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        Err(format!("line {line} is not UTF-8 text"))
     })
 }
 

@@ -21,6 +21,7 @@ mod sticky;
 mod store;
 mod telemetry;
 mod text;
+mod tls;
 mod traps;
 mod tree;
 mod unit;
@@ -52,6 +53,7 @@ pub use source::LocatedProblem;
 pub use sticky::{SameSite, Secure, Sticky, StickyCookie, WhenDown};
 pub use store::{File, RedisUrl, Sentinel, SentinelAddress, Store, StoreSettings, StoreUse};
 pub use telemetry::{AccessLog, AccessLogFormat, Log, LogFormat, LogLevel, Telemetry};
+pub use tls::{Certificate, ClientAuth, ClientAuthMode, Tls, TlsVersion};
 pub use unit::{Duration, OneOrMany, OrNone, OrOff, Percent, Size};
 pub use upstream::{Endpoint, EndpointTls, EndpointTlsSettings, HostHeader, Keepalive, Queue, Upstream};
 

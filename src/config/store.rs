@@ -356,6 +356,17 @@ text_schema!(SentinelAddress, "SentinelAddress", r"^(rediss?://)?.+$");
 
 // === impl File ===
 
+impl File {
+    /// The bytes of a file in DER, which `load` hands on a character a byte; none where it is something else.
+    pub fn der(&self) -> Option<Vec<u8>> {
+        let bytes: Result<Vec<u8>, _> = self.text.chars().map(u8::try_from).collect();
+        bytes.ok().filter(|bytes| bytes.first() == Some(&SEQUENCE))
+    }
+}
+
+/// What every file in DER that is named here begins with.
+pub(super) const SEQUENCE: u8 = 0x30;
+
 impl FromStr for File {
     type Err = String;
 

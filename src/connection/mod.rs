@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::listener::Listener;
 use crate::strictness::Violation;
+use crate::tls::Secured;
 pub use deadline::{Cause, Deadline};
 pub use http2::Http2Session;
 pub use stream::EdgeStream;
@@ -32,6 +33,8 @@ pub struct Connection {
     pub listener: Arc<Listener>,
     /// The client's end, IPv4 as IPv4 even on an IPv6 socket; none on a unix socket.
     pub peer: Option<SocketAddr>,
+    /// What its TLS handshake came to; none where it is plain HTTP.
+    pub tls: Option<Arc<Secured>>,
     /// The connection's phase and when it ends.
     pub deadline: Deadline,
     /// What its stream found wrong with the present request after the head had been handed on.
@@ -46,15 +49,20 @@ pub struct Connection {
 
 impl Connection {
     /// A connection just accepted.
-    pub fn new(listener: Arc<Listener>, peer: Option<SocketAddr>, closing: watch::Receiver<bool>) -> Arc<Self> {
+    pub fn new(
+        listener: Arc<Listener>,
+        peer: Option<SocketAddr>,
+        tls: Option<Arc<Secured>>,
+        closing: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         let deadline = Deadline::new(&listener.limits);
         let (violation, tunnel) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Connection { listener, peer, deadline, violation, tunnel, closing })
+        Arc::new(Connection { listener, peer, tls, deadline, violation, tunnel, closing })
     }
 
     /// What one stream of it is, where it has many: the same with a deadline of its own.
     pub(crate) fn stream(&self) -> Arc<Self> {
-        Self::new(Arc::clone(&self.listener), self.peer, self.closing.clone())
+        Self::new(Arc::clone(&self.listener), self.peer, self.tls.clone(), self.closing.clone())
     }
 
     /// Whether it ends with the present request, because its listener closes or the process stops. Costs an atomic read.

@@ -77,7 +77,7 @@ impl EdgeStream {
     /// Holds `inner` to the deadlines of `connection`.
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
         // With TLS the client has chosen what it speaks, and this was not it.
-        let may_begin_http2 = connection.listener.http2 && inner.get_ssl_digest().is_none();
+        let may_begin_http2 = connection.listener.http2 && connection.tls.is_none();
         EdgeStream {
             inner,
             connection,

@@ -409,6 +409,7 @@ mod tests {
             target_bytes: 200,
             headers: 100,
             header_timeout: Duration::ZERO,
+            handshake_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             connections_per_ip: None,
         };

@@ -8,6 +8,7 @@ mod http2;
 mod listeners;
 mod proxy_protocol;
 mod refusal;
+mod secure;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -24,7 +25,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::connection::{Connection, EdgeStream, Next};
 use crate::listener::{Listener, ListenerId};
-use crate::telemetry::metrics::{Protocol, RefusalReason, TimeoutReason};
+use crate::telemetry::metrics::{Protocol, RefusalReason, TimeoutReason, TlsVersion};
+use crate::tls::Version;
 
 use admission::Admission;
 pub use admission::OpenConnections;
@@ -115,8 +117,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let Some(admitted) = self.admission.admit(ip, most) else {
             return refuse(&listener, stream, RefusalReason::PerAddressLimit, TOO_MANY_CONNECTIONS).await;
         };
+        let mut secured = None;
+        if let Some(policy) = &listener.tls {
+            match secure::handshake(stream, policy, listener.limits.handshake_timeout).await {
+                Ok(made) => {
+                    listener.metrics.secured(match made.secured.version {
+                        Version::Tls12 => TlsVersion::Tls12,
+                        Version::Tls13 => TlsVersion::Tls13,
+                    });
+                    stream = made.stream;
+                    secured = Some(Arc::new(made.secured));
+                }
+                Err(why) => return listener.metrics.handshake_failed(why),
+            }
+        }
         let counted = (opened, admitted, listener.metrics.connected());
-        let stream = Box::new(EdgeStream::new(stream, Connection::new(listener, peer, shutdown.clone())));
+        let connection = Connection::new(listener, peer, secured, shutdown.clone());
+        let stream = Box::new(EdgeStream::new(stream, connection));
         serve(&self.app, stream, &shutdown, &self.refusals).await;
         drop(counted);
     }
@@ -125,7 +142,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
 /// Closes a connection that can't be served now, with a word where that may be understood.
 async fn refuse(listener: &Listener, mut stream: Stream, reason: RefusalReason, answer: &[u8]) {
     listener.metrics.refused(reason);
-    let _ = stream.write_all(answer).await;
+    if listener.tls.is_none() {
+        let _ = stream.write_all(answer).await;
+    }
     let _ = stream.shutdown().await;
 }
 

@@ -90,6 +90,7 @@ fn bare_listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
             target_bytes: 200,
             headers: 100,
             header_timeout: SECOND,
+            handshake_timeout: SECOND,
             idle_timeout: 5 * SECOND,
             streams: 100,
             connections_per_ip,
@@ -301,7 +302,7 @@ async fn a_head_under_way_is_served_when_the_process_stops() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_another_task_brings_forward_is_kept() {
     let (_stop, closing) = watch::channel(false);
-    let connection = Connection::new(bare_listener(None), None, closing);
+    let connection = Connection::new(bare_listener(None), None, None, closing);
     let (_client, server) = duplex(64);
     let mut stream = EdgeStream::new(Box::new(server), Arc::clone(&connection));
     connection.deadline.request_begins();

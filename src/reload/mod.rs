@@ -130,7 +130,8 @@ pub fn read(
     let fixed = Fixed::of(&loaded.config);
     let KeptKey { bytes: cookie_key, warning: forgets } = key_for(&loaded.config, cookie_key)
         .map_err(|problem| Refused { problems: vec![problem], sources: sources.clone() })?;
-    let inputs = Inputs { registry, metrics, previous, cookie_key, system_roots, now: Instant::now() };
+    let inputs =
+        Inputs { registry, metrics, previous, cookie_key, system_roots, now: Instant::now(), date: SystemTime::now() };
     let locate = |problems: Vec<Problem>| {
         let mut located: Vec<LocatedProblem> = problems.into_iter().map(|problem| loaded.locate(problem)).collect();
         located.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));

@@ -182,7 +182,6 @@ mod tests {
         refused(Violation::ContentLength, A, &[("content-length", "1"), ("content-length", "1")]);
         refused(Violation::Expectation, A, &[("expect", "a-miracle")]);
         refused(Violation::TooManyHeaders, A, &[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")]);
-        refused(Violation::TargetCharacter, "https://a.example/`", &[]);
         refused(Violation::TargetTooLong, &format!("https://a.example/{}", "x".repeat(100)), &[]);
         let mut large = head(A, &[("a", "b")]);
         assert_eq!(unify(&mut large, 40, BOUNDS), Err(Violation::HeadTooLarge));

@@ -28,7 +28,10 @@ use prometheus::{
 
 pub use self::{
     estimate::{Counted, SeriesEstimate},
-    listener::{Closed, ListenerMetrics, Protocol, RefusalReason, TimeoutReason},
+    listener::{
+        CertificateMetrics, Closed, HandshakeFailure, ListenerMetrics, Protocol, RefusalReason, TimeoutReason,
+        TlsVersion,
+    },
     route::{Method, PluginMetrics, RouteMetrics, StickyResult},
     session::{
         CacheSample, CacheSource, CheckResult, SessionMetrics, StoreFailure, StoreMetrics, StoreSample, StoreSource,
@@ -93,6 +96,12 @@ families! {
         "Client connections closed because the client was too slow, by what with.";
     HTTP2_CLOSED: Kind::Counter, "headgate_http2_connections_closed_total", ["listener", "reason"],
         "HTTP/2 connections closed for what their client did.";
+    TLS_HANDSHAKES: Kind::Counter, "headgate_tls_handshakes_total", ["listener", "version"],
+        "TLS handshakes with clients that came to an end, by version.";
+    TLS_HANDSHAKE_FAILURES: Kind::Counter, "headgate_tls_handshake_failures_total", ["listener", "reason"],
+        "TLS handshakes with clients that failed.";
+    TLS_CERTIFICATE_NOT_AFTER: Kind::Gauge, "headgate_tls_certificate_not_after_seconds", ["name"],
+        "When the certificate of this name ends, in seconds since 1970; of several the one that ends first.";
     UPSTREAM_REQUESTS: Kind::Counter, "headgate_upstream_requests_total", ["upstream", "endpoint", "code"],
         "Attempts by the status the endpoint answered, or by connect_error, reset, timeout, client_gone.";
     UPSTREAM_CONNECT: CONNECT_BUCKETS, "headgate_upstream_connect_seconds", ["upstream"],
@@ -213,6 +222,7 @@ pub struct AccessLogMetrics {
 #[derive(Debug, Default)]
 struct Living {
     listeners: Shelf<ListenerMetrics>,
+    certificates: Shelf<CertificateMetrics>,
     routes: Shelf<RouteMetrics>,
     upstreams: Shelf<UpstreamMetrics>,
     sessions: Shelf<SessionMetrics>,
@@ -247,6 +257,12 @@ impl Metrics {
     #[must_use = "what nobody holds is counted for nobody"]
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         self.living.listeners.take(name, ListenerMetrics::new)
+    }
+
+    /// The metrics of the certificates for a name.
+    #[must_use = "what nobody holds is counted for nobody"]
+    pub fn certificate(&self, name: &str) -> Arc<CertificateMetrics> {
+        self.living.certificates.take(name, CertificateMetrics::new)
     }
 
     /// The metrics of a route.
@@ -373,6 +389,7 @@ impl Living {
             scrape.count(&ACCESS_LOG_DROPPED, &[reason], count);
         }
         self.listeners.living().iter().for_each(|listener| listener.collect(scrape));
+        self.certificates.living().iter().for_each(|certificate| certificate.collect(scrape));
         self.routes.living().iter().for_each(|route| route.collect(scrape));
         self.upstreams.living().iter().for_each(|upstream| upstream.collect(scrape));
         self.sessions.living().iter().for_each(|session| session.collect(scrape));

@@ -107,7 +107,7 @@ fn a_route_that_can_never_match_is_a_warning() {
 
 #[test]
 fn a_later_versions_key_is_answered_as_such() {
-    for key in ["certificates: {}", "acme: {}"] {
+    for key in ["acme: {}", "process: { upgrade_socket: /run/x.sock }"] {
         let output = Setup::new(&format!("{key}\nroutes: []\n")).command(&["check"]);
         let said = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, Some(2), "{said}");

@@ -12,7 +12,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ask, Client, Gateway, Load, Origin, Port, Redis, SECRET, SOON, ended, eventually, root, within};
+use crate::harness::{
+    Ask, Authority, Client, Gateway, Load, Origin, Port, Redis, SECRET, SOON, Setup, ended, eventually, root, within,
+};
 
 /// The last query to answer needs several scrapes and evaluations after the slowest traffic.
 const LONG: Duration = Duration::from_secs(60);
@@ -55,8 +57,12 @@ fn every_query_of_the_dashboard_and_the_rules_is_answered() {
     let store = redis.url();
     let held = Port::reserve();
     let gone = held.address();
-    let gateway = Gateway::start(&format!(
+    let certified = Authority::new().issue(&["shop.example.com"]);
+    let setup = Setup::new(&format!(
         "
+listeners:
+  - address: 127.0.0.1:0
+  - {{ address: 127.0.0.1:0, name: tls, tls: {{ certificates: [{{ certificate: shop.crt, key: shop.key }}] }} }}
 cookies: {{ secrets: ['{SECRET}'] }}
 stores: {{ web: '{store}' }}
 sessions:
@@ -72,6 +78,7 @@ routes:
   - {{ name: pong, path: /pong, respond: {{ status: 200, body: pong }} }}
 "
     ));
+    let gateway = setup.file("shop.crt", &certified.certificate).file("shop.key", &certified.key).start();
     // Scrapes begin before the traffic, so that no rate begins at its end.
     let prometheus = Prometheus::start(&gateway);
     eventually("the gateway is scraped", || prometheus.finite(r#"up{job="headgate"} == 1"#).is_ok());
@@ -90,6 +97,8 @@ routes:
                 others = gateway.client();
             }
         }
+        // Counted among the handshakes that failed.
+        let _ = Client::connect(gateway.listener(1)).try_ask(&Ask::get("/"));
         unanswered.clear();
         queries.retain(|query| match prometheus.finite(&query.expression) {
             Ok(()) => false,

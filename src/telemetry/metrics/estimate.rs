@@ -1,6 +1,6 @@
 //! How many series a configuration makes, said by `check` before anybody scrapes them.
 
-use super::{Closed, Label as _, Protocol, RefusalReason, TimeoutReason};
+use super::{Closed, HandshakeFailure, Label as _, Protocol, RefusalReason, TimeoutReason, TlsVersion};
 use crate::strictness::Violation;
 
 /// What of a configuration makes series.
@@ -8,6 +8,10 @@ use crate::strictness::Violation;
 pub struct Counted {
     /// Listeners.
     pub listeners: usize,
+    /// Those of the listeners that speak TLS.
+    pub tls: usize,
+    /// Names of certificates.
+    pub certificates: usize,
     /// Routes.
     pub routes: usize,
     /// Those of the routes that are sticky.
@@ -45,6 +49,8 @@ impl SeriesEstimate {
         const LISTENER: u64 = 1
             + (Protocol::ALL.len() + RefusalReason::ALL.len() + TimeoutReason::ALL.len()) as u64
             + (Closed::ALL.len() + Violation::ALL.len()) as u64;
+        /// Once there was a handshake.
+        const TLS: u64 = (TlsVersion::ALL.len() + HandshakeFailure::ALL.len()) as u64;
         const ROUTE: u64 = 4;
         /// Four histograms are most of it.
         const UPSTREAM: u64 = 86;
@@ -58,13 +64,18 @@ impl SeriesEstimate {
         const ROUTE_IN_USE: u64 = 2 * CODES * (HISTOGRAM + 1);
         /// Fourteen bounds, the bucket without one, sum and count.
         const HISTOGRAM: u64 = 17;
-        let Counted { listeners, routes, sticky, plugins, upstreams, endpoints, sources, stores } = counted;
-        let [listeners, sticky, plugins] = [listeners, sticky, plugins].map(|n| n as u64);
+        let Counted { listeners, tls, certificates, routes, sticky, plugins, upstreams, endpoints, sources, stores } =
+            counted;
+        let [listeners, tls, certificates] = [listeners, tls, certificates].map(|n| n as u64);
+        let [sticky, plugins] = [sticky, plugins].map(|n| n as u64);
         let [upstreams, endpoints, sources, stores] = [upstreams, endpoints, sources, stores].map(|n| n as u64);
         // `_unrouted` is a route as well.
         let routes = routes as u64 + 1;
         let served = LISTENER * listeners + ROUTE * routes + plugins + UPSTREAM * upstreams + ENDPOINT * endpoints;
-        let at_rest = FIXED + served + SOURCE * sources + STORE * stores;
-        Self { at_rest, in_use: at_rest + ROUTE_IN_USE * routes + STICKY_RESULTS * sticky + CODES * endpoints }
+        let at_rest = FIXED + certificates + served + SOURCE * sources + STORE * stores;
+        Self {
+            at_rest,
+            in_use: at_rest + TLS * tls + ROUTE_IN_USE * routes + STICKY_RESULTS * sticky + CODES * endpoints,
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! What is counted of the connections of one listener.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use super::{
     CONNECTIONS_ACTIVE, CONNECTIONS_REFUSED, CONNECTIONS_TIMED_OUT, CONNECTIONS_TOTAL, HTTP_REQUESTS_REFUSED,
-    HTTP2_CLOSED,
+    HTTP2_CLOSED, TLS_CERTIFICATE_NOT_AFTER, TLS_HANDSHAKE_FAILURES, TLS_HANDSHAKES,
     value::{Counters, Gauge, Held, Label, Scrape, label},
 };
 use crate::strictness::Violation;
@@ -89,6 +91,44 @@ impl Label for Violation {
     }
 }
 
+label! {
+    /// The version of TLS that a handshake came to.
+    TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "1.2",
+        /// TLS 1.3.
+        Tls13 = "1.3",
+    }
+}
+
+label! {
+    /// Why a handshake failed.
+    HandshakeFailure {
+        /// It took longer than `limits.handshake_timeout`.
+        Timeout = "timeout",
+        /// The client speaks HTTP without TLS.
+        PlainHttp = "plain_http",
+        /// The client's certificate is missing or is not right.
+        ClientCertificate = "client_certificate",
+        /// There is no version, cipher suite, signature scheme or protocol (ALPN) that both know.
+        Incompatible = "incompatible",
+        /// The client broke it off with a reason: it does not trust our certificate, for one.
+        Alert = "alert",
+        /// The client left.
+        Closed = "closed",
+        /// What came is no TLS, or not as TLS has it.
+        Malformed = "malformed",
+    }
+}
+
+/// When a certificate ends.
+#[derive(Debug)]
+pub struct CertificateMetrics {
+    name: Arc<str>,
+    /// Seconds since 1970; 0 while there is nothing to tell.
+    not_after: AtomicU64,
+}
+
 /// The metrics of one listener.
 #[derive(Debug)]
 pub struct ListenerMetrics {
@@ -99,6 +139,8 @@ pub struct ListenerMetrics {
     timed_out: Counters<TimeoutReason>,
     requests_refused: Counters<Violation>,
     http2_closed: Counters<Closed>,
+    handshakes: Counters<TlsVersion>,
+    handshake_failures: Counters<HandshakeFailure>,
 }
 
 // === impl ListenerMetrics ===
@@ -113,6 +155,8 @@ impl ListenerMetrics {
             timed_out: Counters::default(),
             requests_refused: Counters::default(),
             http2_closed: Counters::default(),
+            handshakes: Counters::default(),
+            handshake_failures: Counters::default(),
         }
     }
 
@@ -156,6 +200,16 @@ impl ListenerMetrics {
         self.requests_refused.increment(violation);
     }
 
+    /// Counts a handshake that came to an end.
+    pub fn secured(&self, version: TlsVersion) {
+        self.handshakes.increment(version);
+    }
+
+    /// Counts a handshake that failed.
+    pub fn handshake_failed(&self, why: HandshakeFailure) {
+        self.handshake_failures.increment(why);
+    }
+
     pub(super) fn collect(&self, scrape: &mut Scrape) {
         scrape.count(&CONNECTIONS_ACTIVE, &[&self.name], self.active.value());
         for (protocol, count) in self.accepted.iter() {
@@ -172,6 +226,48 @@ impl ListenerMetrics {
         }
         for (reason, count) in self.requests_refused.iter() {
             scrape.count(&HTTP_REQUESTS_REFUSED, &[&self.name, reason], count);
+        }
+        if self.handshakes.iter().chain(self.handshake_failures.iter()).all(|(_, count)| count == 0) {
+            // Most listeners that have seen no handshake will see none.
+            return;
+        }
+        for (version, count) in self.handshakes.iter() {
+            scrape.count(&TLS_HANDSHAKES, &[&self.name, version], count);
+        }
+        for (reason, count) in self.handshake_failures.iter() {
+            scrape.count(&TLS_HANDSHAKE_FAILURES, &[&self.name, reason], count);
+        }
+    }
+}
+
+// === impl CertificateMetrics ===
+
+impl CertificateMetrics {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self { name, not_after: AtomicU64::new(0) }
+    }
+
+    /// The name, the label of its series.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes when it ends; of several under one name the first end counts.
+    pub fn ends_at(&self, not_after: SystemTime) {
+        let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs().max(1));
+        let _ =
+            self.not_after.fetch_update(Relaxed, Relaxed, |noted| (noted == 0 || seconds < noted).then_some(seconds));
+    }
+
+    /// There is nothing to tell any more.
+    pub fn forget(&self) {
+        self.not_after.store(0, Relaxed);
+    }
+
+    pub(super) fn collect(&self, scrape: &mut Scrape) {
+        let not_after = self.not_after.load(Relaxed);
+        if not_after > 0 {
+            scrape.count(&TLS_CERTIFICATE_NOT_AFTER, &[&self.name], not_after);
         }
     }
 }

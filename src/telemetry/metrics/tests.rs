@@ -228,6 +228,8 @@ fn the_estimate_of_series_is_what_a_scrape_holds() {
     const PROCESS: u64 = 7;
     let metrics = Metrics::new();
     let listeners = [metrics.listener("l")];
+    let certificate = metrics.certificate("shop.example.com");
+    certificate.ends_at(std::time::SystemTime::now());
     let routes = ["a", "b"].map(|name| metrics.route(name));
     let upstreams = ["u", "v"].map(|name| metrics.upstream(name));
     let _plugin = routes[0].plugin("headers");
@@ -241,6 +243,8 @@ fn the_estimate_of_series_is_what_a_scrape_holds() {
     stores[0].read_from(weak);
     let estimate = SeriesEstimate::of(Counted {
         listeners: 1,
+        tls: 1,
+        certificates: 1,
         routes: 2,
         sticky: 1,
         plugins: 1,
@@ -258,6 +262,7 @@ fn the_estimate_of_series_is_what_a_scrape_holds() {
         }
     }
     routes[0].sticky(StickyResult::New);
+    listeners[0].secured(TlsVersion::Tls13);
     assert_eq!(series(&metrics) + PROCESS, estimate.in_use);
 }
 
@@ -268,7 +273,9 @@ fn names_follow_the_conventions_of_prometheus() {
         assert!(names.insert(family.name), "{} stands twice", family.name);
         assert!(family.name.starts_with("headgate_"), "{}", family.name);
         assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
-        assert_eq!(family.name.ends_with("_seconds"), matches!(family.kind, Kind::Histogram(_)), "{}", family.name);
+        // A length of time is a histogram; a point in time is none.
+        let length = family.name.ends_with("_seconds") && !family.name.ends_with("_not_after_seconds");
+        assert_eq!(length, matches!(family.kind, Kind::Histogram(_)), "{}", family.name);
         assert!(family.help.ends_with('.'), "{}", family.name);
     }
 }
