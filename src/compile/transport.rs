@@ -111,7 +111,11 @@ fn client(certificate: &File, key: &File, at: &At, problems: &mut Vec<Problem>) 
         problems.push(Problem::error(at.key("key"), format!("this file {fault}")));
     }
     let (chain, private) = (chain.ok()?, private.ok()?);
-    if let Err(fault) = belongs(&chain, &private) {
+    // Pingora gets the bytes alone, and panics over those that it can't tell apart.
+    let known = PrivateKeyDer::try_from(private.secret_der()).is_ok();
+    let usable =
+        if known { belongs(&chain, &private) } else { Err("this key is of a kind that is not known".to_owned()) };
+    if let Err(fault) = usable {
         problems.push(Problem::error(at.key("key"), fault));
         return None;
     }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use headgate_plugins::{Hooks, Response};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use pingora::Result;
+use pingora::protocols::http::HttpTask;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -125,7 +126,11 @@ async fn send(session: &mut Session, ctx: &mut RequestContext, mut head: Respons
     on_response(session, ctx, &mut head);
     let body_follows = !without_body && !body.is_empty() && session.req_header().method != Method::HEAD;
     ctx.response_started = true;
-    let mut written = session.write_response_header(Box::new(head), !body_follows).await;
+    let mut written = match session.req_header().version == Version::HTTP_2 && !body_follows {
+        // What ends here has to say so in the head itself, which the other way forgets.
+        true => session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await.map(drop),
+        false => session.write_response_header(Box::new(head), !body_follows).await,
+    };
     if written.is_ok() && body_follows {
         written = session.write_response_body(Some(body), true).await;
     }

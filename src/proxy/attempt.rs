@@ -118,6 +118,12 @@ pub(super) fn speaks(session: &Session, ctx: &RequestContext, request: &RequestH
 
 /// No connection came about. Returns whether another endpoint, or another address of this one, is tried.
 pub(super) fn not_connected(session: &Session, ctx: &mut RequestContext, error: &Error) -> bool {
+    if *error.etype() == ErrorType::H2Error && ctx.stale < MAX_STALE {
+        // A kept connection had ended when a stream was to begin on it: another is made, and nothing is to be blamed.
+        ctx.stale += 1;
+        ctx.attempt = None;
+        return true;
+    }
     let failure = match Failure::from_pingora(error) {
         failure @ (Failure::ConnectTimeout | Failure::TlsError) => failure,
         _ => Failure::ConnectError,

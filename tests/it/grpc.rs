@@ -57,7 +57,7 @@ routes:
             line().lines().any(|line| {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
                 line["path"] == path
-                    && line["status"].to_string() == http
+                    && line["status"].as_u64() == http.parse().ok()
                     && line["failure"].as_str().unwrap_or_default() == failure
             })
         });

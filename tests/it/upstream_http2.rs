@@ -140,7 +140,7 @@ fn an_answer_that_is_reset_in_its_middle_is_cut_and_never_whole() {
 fn an_endpoint_that_does_not_offer_http2_is_502_and_gets_nothing() {
     let (authority, origin) = (Authority::new(), Origin::start("a"));
     for alpn in [&["http/1.1"][..], &[]] {
-        let front = TlsFront::with(&origin, &authority.issue(&["127.0.0.1"]), alpn, None);
+        let front = TlsFront::asking(&origin, &authority.issue(&["127.0.0.1"]), alpn, None);
         let yaml = upstream(&format!("[{}]", front.address()), "http2: true, tls: { ca: ca.crt }");
         let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
         assert_eq!(gateway.get("/").status, 502);
@@ -156,9 +156,33 @@ fn a_request_that_changes_protocols_goes_by_http1_where_tls_can_choose() {
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
     );
-    let front = TlsFront::with(&origin, &authority.issue(&["127.0.0.1"]), &["h2", "http/1.1"], None);
+    let front = TlsFront::asking(&origin, &authority.issue(&["127.0.0.1"]), &["h2", "http/1.1"], None);
     let yaml = upstream(&format!("[{}]", front.address()), "http2: true, tls: { ca: ca.crt }");
     let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
     drop(crate::streaming::web_socket(&gateway));
     assert_eq!(front.handshakes()[0].alpn.as_deref(), Some("http/1.1"));
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_no_memory_and_holds_up_nobody() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "");
+    assert_eq!(gateway.get("/").status, 200);
+    let memory = gateway.memory_kib("VmHWM");
+    let mut clients: Vec<_> = (0..16).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        origin.reply_once(Http2Reply::Endless);
+        client.write(Ask::get("/").bytes());
+        assert_eq!(client.head().status, 200);
+    }
+    let mut last = 0;
+    eventually("the flow stands still", || {
+        thread::sleep(Duration::from_millis(200));
+        let now = gateway.memory_kib("VmRSS");
+        std::mem::replace(&mut last, now) == now
+    });
+    let grown = gateway.memory_kib("VmHWM") - memory;
+    assert!(grown < 16 * 1024, "grown by {grown} KiB");
+    assert_eq!(gateway.get("/").status, 200, "the same connection serves others");
+    assert_eq!(origin.connections(), 1);
 }

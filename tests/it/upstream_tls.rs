@@ -1,6 +1,6 @@
 //! TLS to endpoints: whom the gateway trusts, what it shows, and what becomes of a request whose endpoint is not who it should be.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use crate::harness::{Authority, Gateway, Origin, Setup, TlsFront, eventually, upstream};
 
@@ -81,7 +81,7 @@ fn a_request_goes_to_another_endpoint_when_one_has_a_wrong_certificate_and_that_
 fn an_endpoint_that_asks_for_a_certificate_gets_the_one_that_is_written() {
     let (authority, clients, origin) = (Authority::new(), Authority::new(), Origin::start("a"));
     let certified = authority.issue(&["127.0.0.1"]);
-    let front = TlsFront::with(&origin, &certified, &[], Some(&clients));
+    let front = TlsFront::asking(&origin, &certified, &[], Some(&clients.certificate()));
     let ours = clients.issue(&["gateway"]);
     let endpoints = format!("[{}]", front.address());
     let setup = |settings: &str| {
@@ -93,6 +93,33 @@ fn an_endpoint_that_asks_for_a_certificate_gets_the_one_that_is_written() {
     assert_eq!(front.handshakes()[0].client.as_deref(), Some(&*ours.der().0[0]));
     let without = setup("tls: { ca: ca.crt }").start();
     assert_eq!(without.get("/").status, 502);
+}
+
+#[test]
+fn a_key_may_be_of_every_kind_that_openssl_writes() {
+    let (authority, origin) = (Authority::new(), Origin::start("a"));
+    let files = tempfile::tempdir().unwrap();
+    for make in
+        ["openssl genrsa -traditional 2048", "openssl genrsa 2048", "openssl ecparam -genkey -noout -name prime256v1"]
+    {
+        let sign = "openssl req -x509 -key client.key -subj /CN=client -days 2 -out client.crt -addext basicConstraints=critical,CA:FALSE";
+        let made = Command::new("sh")
+            .args(["-c", &format!("{make} > client.key && {sign}")])
+            .current_dir(&files)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let read = |name: &str| fs::read_to_string(files.path().join(name)).unwrap();
+        // Trusted by itself.
+        let front = TlsFront::asking(&origin, &authority.issue(&["127.0.0.1"]), &[], Some(&read("client.crt")));
+        let yaml = upstream(
+            &format!("[{}]", front.address()),
+            "tls: { ca: ca.crt, certificate: client.crt, key: client.key }",
+        );
+        let setup = Setup::new(&yaml).file("ca.crt", &authority.certificate());
+        let gateway = setup.file("client.crt", &read("client.crt")).file("client.key", &read("client.key")).start();
+        assert_eq!(gateway.get("/").text(), "a", "{make}: {:?}", front.handshakes());
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Http2Reply {
     Status(u16),
     /// Refuses the stream unseen.
     Refuse,
+    /// Answers with a body without an end, as fast as it is taken.
+    Endless,
     /// Says nothing.
     Hang,
     /// Begins an answer with this body and resets it.
@@ -233,6 +235,16 @@ async fn exchange(
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             sending.send_reset(Reason::INTERNAL_ERROR);
             Ok(())
+        }
+        Http2Reply::Endless => {
+            let mut sending = respond.send_response(Response::new(()), false)?;
+            loop {
+                sending.reserve_capacity(16 << 10);
+                match std::future::poll_fn(|context| sending.poll_capacity(context)).await {
+                    Some(granted) => sending.send_data(vec![b'x'; granted?].into(), false)?,
+                    None => return Ok(()),
+                }
+            }
         }
         Http2Reply::Hang | Http2Reply::Refuse => {
             std::future::poll_fn(|context| respond.poll_reset(context)).await.map(drop)

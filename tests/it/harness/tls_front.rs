@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Authority, Certified, Origin};
+use super::{Certified, Origin};
 
 /// A TLS server that passes what it decrypts to an origin.
 pub(crate) struct TlsFront {
@@ -43,11 +43,11 @@ pub(crate) struct Handshake {
 
 impl TlsFront {
     pub(crate) fn start(origin: &Origin, certified: &Certified) -> TlsFront {
-        TlsFront::with(origin, certified, &["http/1.1"], None)
+        TlsFront::asking(origin, certified, &["http/1.1"], None)
     }
 
-    /// One that offers these protocols, and asks for a certificate that `clients` has signed.
-    pub(crate) fn with(origin: &Origin, certified: &Certified, alpn: &[&str], clients: Option<&Authority>) -> TlsFront {
+    /// One that offers these protocols, and asks for a certificate that the one in `clients` (PEM) has signed.
+    pub(crate) fn asking(origin: &Origin, certified: &Certified, alpn: &[&str], clients: Option<&str>) -> TlsFront {
         let config = server_config(certified, alpn, clients);
         let behind = origin.address();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -88,14 +88,14 @@ impl Drop for TlsFront {
 }
 
 /// A server's settings.
-pub(crate) fn server_config(certified: &Certified, alpn: &[&str], clients: Option<&Authority>) -> Arc<ServerConfig> {
+pub(crate) fn server_config(certified: &Certified, alpn: &[&str], clients: Option<&str>) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
         Some(authority) => {
             let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         }
