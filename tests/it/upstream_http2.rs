@@ -137,6 +137,21 @@ fn an_answer_that_is_reset_in_its_middle_is_cut_and_never_whole() {
 }
 
 #[test]
+fn an_answer_that_stalls_is_cut_after_the_idle_timeout_and_others_go_on() {
+    let origin = Http2Origin::start("a");
+    let gateway = before(&[&origin], "timeouts: { idle: 500ms }");
+    origin.reply_once(Http2Reply::StallAfter("half"));
+    let mut client = gateway.client();
+    client.write(Ask::get("/").bytes());
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.chunk().unwrap().unwrap(), b"half");
+    let (closed, took) = timed(|| client.closed_within(Duration::from_secs(15)));
+    assert!(closed && took >= Duration::from_millis(200), "{took:?}");
+    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(origin.connections(), 1, "only its stream is over");
+}
+
+#[test]
 fn an_endpoint_that_does_not_offer_http2_is_502_and_gets_nothing() {
     let (authority, origin) = (Authority::new(), Origin::start("a"));
     for alpn in [&["http/1.1"][..], &[]] {

@@ -43,6 +43,8 @@ pub(crate) enum Http2Reply {
     Endless,
     /// Says nothing.
     Hang,
+    /// Begins an answer with this body and goes no further.
+    StallAfter(&'static str),
     /// Begins an answer with this body and resets it.
     ResetAfter(&'static str),
 }
@@ -227,6 +229,11 @@ async fn exchange(
                 sending.send_data(body.into(), trailers.is_empty())?;
             }
             if trailers.is_empty() { Ok(()) } else { sending.send_trailers(fields(trailers)) }
+        }
+        Http2Reply::StallAfter(body) => {
+            let mut sending = respond.send_response(Response::new(()), false)?;
+            sending.send_data(body.into(), false)?;
+            std::future::poll_fn(|context| sending.poll_reset(context)).await.map(drop)
         }
         Http2Reply::ResetAfter(body) => {
             let mut sending = respond.send_response(Response::new(()), false)?;
