@@ -17,6 +17,7 @@ mod express_session;
 mod failover;
 mod forwarding;
 mod grpc;
+mod grpc_calls;
 mod harness;
 mod health;
 mod http2;
