@@ -201,3 +201,85 @@ fn a_client_that_does_not_read_holds_no_memory_and_holds_up_nobody() {
     assert_eq!(gateway.get("/").status, 200, "the same connection serves others");
     assert_eq!(origin.connections(), 1);
 }
+
+/// One request by HTTP/2 in plain text, and what answers it.
+fn ask_by_http2(
+    gateway: &Gateway,
+    request: http::Request<()>,
+    body: &'static str,
+) -> (http::response::Parts, Vec<u8>, http::HeaderMap) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asked = async {
+        let stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let mut client = client.ready().await.unwrap();
+        let (answer, mut sending) = client.send_request(request, body.is_empty()).unwrap();
+        if !body.is_empty() {
+            sending.send_data(body.into(), true).unwrap();
+        }
+        let (head, mut rest) = answer.await.unwrap().into_parts();
+        let mut read = Vec::new();
+        while let Some(piece) = rest.data().await {
+            read.extend_from_slice(&piece.unwrap());
+        }
+        (head, read, rest.trailers().await.unwrap().unwrap_or_default())
+    };
+    runtime.block_on(async { tokio::time::timeout(crate::harness::SOON, asked).await.unwrap() })
+}
+
+#[test]
+fn a_client_of_http2_is_passed_on_by_http2_with_its_authority_and_trailers() {
+    let origin = Http2Origin::start("a");
+    origin.reply(Http2Reply::Answer { head: &[("x-a", "1")], body: "body", trailers: &[("x-behind", "2")] });
+    for (settings, authority) in [("", "shop.example.com"), ("host_header: app.internal", "app.internal")] {
+        let yaml = upstream(&format!("[{}]", origin.address()), &format!("http2: true, {settings}"));
+        let gateway = Gateway::start(&format!("listeners: [{{ address: 127.0.0.1:0, http2: true }}]\n{yaml}"));
+        let request = http::Request::post("http://shop.example.com/a?b=c").header("te", "trailers");
+        let request = request.header("proxy-authorization", "Basic x").header("x-forwarded-for", "10.0.0.1");
+        let (head, body, trailers) = ask_by_http2(&gateway, request.body(()).unwrap(), "sent");
+        assert_eq!((head.status.as_u16(), &body[..]), (200, &b"body"[..]));
+        assert_eq!((&head.headers["x-a"], &trailers["x-behind"]), (&"1".parse().unwrap(), &"2".parse().unwrap()));
+        let seen = origin.last();
+        assert_eq!(
+            (seen.authority.as_str(), seen.target.as_str(), &seen.body[..]),
+            (authority, "/a?b=c", &b"sent"[..])
+        );
+        let header = |name: &str| seen.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((header("te"), header("host"), header("proxy-authorization")), (Some("trailers"), None, None));
+        assert_eq!(
+            (header("x-forwarded-for"), header("x-forwarded-host")),
+            (Some("127.0.0.1"), Some("shop.example.com"))
+        );
+    }
+}
+
+#[test]
+fn a_client_of_http2_is_told_of_an_endpoint_that_breaks_off() {
+    let origin = Http2Origin::start("a");
+    origin.reply(Http2Reply::ResetAfter("half"));
+    let yaml = upstream(&format!("[{}]", origin.address()), "http2: true");
+    let gateway = Gateway::start(&format!("listeners: [{{ address: 127.0.0.1:0, http2: true }}]\n{yaml}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let request = http::Request::get("http://a/").body(()).unwrap();
+        let (answer, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
+        // What came before the reset may be lost with it; only an end is never seen.
+        let end = match answer.await {
+            Ok(answer) => {
+                let mut body = answer.into_body();
+                loop {
+                    match body.data().await.expect("it looks whole") {
+                        Ok(piece) => assert_eq!(piece, "half"),
+                        Err(error) => break error,
+                    }
+                }
+            }
+            Err(error) => error,
+        };
+        assert!(end.is_reset(), "{end}");
+    });
+}
