@@ -76,7 +76,7 @@ pub struct Limits {
     /// The most requests at a time of one HTTP/2 connection. Default: 100.
     #[schemars(range(min = 1, max = 1000))]
     pub streams: u16,
-    /// The most connections of one client address at a time. Default: none.
+    /// The most connections of one client address at a time; of IPv6, the addresses of one /64 are one. Default: none.
     #[schemars(with = "OrNone<NonZeroU32>")]
     pub connections_per_ip: OrNone<u32>,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,6 +77,7 @@ impl Admission {
 
     /// Counts a connection until the guard drops; none where its client has `most` already.
     pub(super) fn admit(self: &Arc<Self>, client: Option<IpAddr>, most: Option<u32>) -> Option<Admitted> {
+        let client = client.map(network);
         if let Some(client) = client {
             let mut shard = self.shard(client);
             let count = shard.get(&client).copied().unwrap_or(0);
@@ -91,6 +92,14 @@ impl Admission {
     fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
         let shard = &self.clients[self.hasher.hash_one(client) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What counts as one client. Whoever has IPv6 has at least the 2^64 addresses of a subnet (RFC 6177), so those are one.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -139,6 +148,15 @@ mod tests {
         let third = connections.open().unwrap();
         drop((second, third));
         assert_eq!(connections.count(), 0);
+    }
+
+    #[test]
+    fn a_subnet_of_ipv6_is_one_client() {
+        let admission = Arc::new(Admission::new());
+        let admit = |ip: &str| admission.admit(Some(ip.parse().unwrap()), Some(1));
+        let _first = admit("2001:db8:0:1::1").unwrap();
+        assert!(admit("2001:db8:0:1:ffff::2").is_none());
+        let _neighbour = admit("2001:db8:0:2::1").unwrap();
     }
 
     #[test]
