@@ -24,7 +24,7 @@ const fn key(
 }
 
 /// Keys of later versions.
-const LATER: &[&str] = &["redirect_to_https", "upgrade_socket", "discovery", "acme"];
+const LATER: &[&str] = &["upgrade_socket", "discovery", "acme"];
 
 /// Plugins of later versions.
 const LATER_PLUGINS: [&str; 10] =
@@ -123,6 +123,12 @@ const KEYS: &[ForeignKey] = &[
         "",
         "there is no such section: each listener, upstream and route has its own settings",
     ),
+    key(
+        &["tls", "ssl", "https", "certificates", "certs", "certificate", "cert", "ssl_certificate"],
+        "Config",
+        "",
+        "it belongs to a listener: `tls: { certificates: [{ certificate: FILE, key: FILE }] }`",
+    ),
     key(&["includes", "import"], "Config", "include", "it is `include`, a list of paths"),
     key(
         &["plugins", "middlewares", "middleware", "filters"],
@@ -146,10 +152,265 @@ const KEYS: &[ForeignKey] = &[
     ),
     key(&["port"], "Listener", "address", "the port is part of the address: `address: 0.0.0.0:8080`"),
     key(
-        &["ssl", "https", "certificate", "cert", "ssl_certificate"],
+        &[
+            "ssl",
+            "https",
+            "certificate",
+            "certificates",
+            "cert",
+            "crt",
+            "key",
+            "pem",
+            "cert_file",
+            "key_file",
+            "tls_cert",
+            "tls_key",
+            "ssl_certificate",
+            "ssl_certificate_key",
+            "certificate_file",
+            "private_key",
+            "tls_context",
+            "transport_socket",
+        ],
+        "Listener",
+        "tls",
+        "it is `tls: { certificates: [{ certificate: FILE, key: FILE }] }`",
+    ),
+    key(
+        &["ssl_protocols", "min_version", "tls_min_version", "ssl_min_ver", "protocols", "min_tls_version"],
+        "Listener",
+        "tls",
+        "it belongs to `tls`: `tls: { min_version: \"1.2\" }`",
+    ),
+    key(
+        &[
+            "client_auth",
+            "client_ca",
+            "mtls",
+            "ca",
+            "ca_file",
+            "verify",
+            "ssl_client_certificate",
+            "ssl_verify_client",
+            "ssl_trusted_certificate",
+        ],
+        "Listener",
+        "tls",
+        "who has to show a certificate is `tls: { client_auth: { ca: FILE, mode: require } }`",
+    ),
+    key(
+        &["ssl_stapling", "ssl_stapling_file", "ocsp", "stapling"],
         "Listener",
         "",
-        "TLS is not in this version of headgate",
+        "a staple is the certificate's: `{ certificate: FILE, key: FILE, ocsp: FILE }`",
+    ),
+    key(
+        &["ssl_ciphers", "ciphers", "cipher_suites", "ssl_prefer_server_ciphers", "ssl_ecdh_curve", "ssl_dhparam"],
+        "Listener",
+        "",
+        "cipher suites can't be chosen: all that are spoken are sound; leave it out",
+    ),
+    key(
+        &[
+            "ssl_session_cache",
+            "ssl_session_tickets",
+            "ssl_session_timeout",
+            "session_tickets",
+            "ssl_session_ticket_key",
+        ],
+        "Listener",
+        "",
+        "sessions are resumed by tickets, whose keys the gateway makes and changes itself; leave it out",
+    ),
+    key(
+        &["h2", "http_2", "alpn", "http_version"],
+        "Listener",
+        "http2",
+        "HTTP/2 is spoken over TLS unless `http2: false` is written",
+    ),
+    key(&["http3", "quic", "h3", "alt_svc"], "Listener", "", "HTTP/3 is not spoken; leave it out"),
+    key(
+        &[
+            "https_redirect",
+            "redirect",
+            "redirect_https",
+            "force_ssl",
+            "force_https",
+            "ssl_redirect",
+            "http_to_https",
+            "redirect_scheme",
+            "https_redirect_port",
+            "auto_https",
+        ],
+        "Listener",
+        "redirect_to_https",
+        "it is `redirect_to_https: true`, or the port",
+    ),
+    key(
+        &["hsts", "strict_transport_security"],
+        "Listener",
+        "",
+        "it is a header of a route's answers: `plugins: [{ headers: { response: { set: { strict-transport-security: max-age=31536000 } } } }]`",
+    ),
+    key(
+        &[
+            "certificate",
+            "cert",
+            "crt",
+            "key",
+            "cert_file",
+            "key_file",
+            "tls_cert",
+            "tls_key",
+            "ssl_certificate",
+            "ssl_certificate_key",
+            "pem",
+            "default_certificate",
+            "tls_certificates",
+            "certs",
+        ],
+        "Tls",
+        "certificates",
+        "it is `certificates: [{ certificate: FILE, key: FILE }]`",
+    ),
+    key(
+        &["minimum_version", "min_tls_version", "ssl_protocols", "protocols", "versions", "version", "tls_min_version"],
+        "Tls",
+        "min_version",
+        "it is `min_version: \"1.2\"`, or \"1.3\"",
+    ),
+    key(&["max_version"], "Tls", "", "the newest version that both know is always spoken; leave it out"),
+    key(
+        &[
+            "client_ca",
+            "mtls",
+            "ca",
+            "ca_file",
+            "verify",
+            "client_certificate",
+            "ssl_verify_client",
+            "ssl_client_certificate",
+        ],
+        "Tls",
+        "client_auth",
+        "it is `client_auth: { ca: FILE, mode: require }`",
+    ),
+    key(
+        &["ciphers", "cipher_suites", "ssl_ciphers", "curves", "curve_preferences", "ecdh_curve", "dhparam", "options"],
+        "Tls",
+        "",
+        "cipher suites and curves can't be chosen: all that are spoken are sound; leave it out",
+    ),
+    key(
+        &["session_tickets", "session_cache", "session_timeout", "tickets", "ticket_key", "ticket_keys"],
+        "Tls",
+        "",
+        "sessions are resumed by tickets, whose keys the gateway makes and changes itself; leave it out",
+    ),
+    key(
+        &["alpn", "alpn_protocols", "http2", "h2"],
+        "Tls",
+        "",
+        "HTTP/2 is a key of the listener: `http2: true` or `false`",
+    ),
+    key(
+        &["sni", "server_name", "server_names", "names", "domains", "hosts", "host", "sni_strict"],
+        "Tls",
+        "",
+        "which certificate is for which name stands in the certificates; leave it out",
+    ),
+    key(
+        &["ocsp", "stapling", "ocsp_stapling", "ssl_stapling"],
+        "Tls",
+        "",
+        "a staple is the certificate's: `{ certificate: FILE, key: FILE, ocsp: FILE }`",
+    ),
+    key(
+        &["acme", "auto", "letsencrypt", "lets_encrypt", "cert_resolver", "email"],
+        "Tls",
+        "",
+        "certificates are fetched by certbot, acme.sh or the like; the gateway sees a new file within a second",
+    ),
+    key(
+        &[
+            "cert",
+            "crt",
+            "cert_file",
+            "pem",
+            "chain",
+            "fullchain",
+            "ssl_certificate",
+            "certificate_chain",
+            "certificate_file",
+        ],
+        "Certificate",
+        "certificate",
+        "it is `certificate: FILE`, with the chain behind it",
+    ),
+    key(
+        &["private_key", "key_file", "keyfile", "ssl_certificate_key", "certificate_key"],
+        "Certificate",
+        "key",
+        "it is `key: FILE`",
+    ),
+    key(
+        &["sni", "server_name", "server_names", "name", "names", "domain", "domains", "hosts", "host"],
+        "Certificate",
+        "",
+        "its names stand in the certificate itself; leave it out",
+    ),
+    key(
+        &["ocsp_file", "stapling_file", "ocsp_staple", "staple", "ssl_stapling_file"],
+        "Certificate",
+        "ocsp",
+        "it is `ocsp: FILE`",
+    ),
+    key(
+        &["default", "default_certificate", "default_server"],
+        "Certificate",
+        "",
+        "the first certificate is for every other name; leave it out",
+    ),
+    key(
+        &["password", "passphrase", "ssl_password_file"],
+        "Certificate",
+        "",
+        "a key with a password can't be read; leave it out",
+    ),
+    key(
+        &["client_ca", "mtls", "ca", "ca_file", "verify"],
+        "Certificate",
+        "client_auth",
+        "it is `client_auth: { ca: FILE, mode: require }`",
+    ),
+    key(
+        &[
+            "ca_file",
+            "ca_files",
+            "cafile",
+            "cas",
+            "certificate",
+            "client_ca",
+            "trusted_ca",
+            "trust_pool",
+            "trusted_ca_certs",
+            "ssl_client_certificate",
+        ],
+        "ClientAuth",
+        "ca",
+        "it is `ca: FILE`, the certificates of those who sign clients'",
+    ),
+    key(
+        &["client_auth_type", "type", "verify", "required", "require", "optional", "ssl_verify_client"],
+        "ClientAuth",
+        "mode",
+        "it is `mode: require` or `request`",
+    ),
+    key(
+        &["depth", "verify_depth", "ssl_verify_depth", "crl", "crl_file", "ssl_crl"],
+        "ClientAuth",
+        "",
+        "there is no such setting: give certificates a short life, or take their authority out of `ca`",
     ),
     key(
         &["server_name", "hosts", "hostname", "domain"],
@@ -979,6 +1240,23 @@ pub(super) fn foreign_value(context: &str, word: &str) -> Option<&'static str> {
         "SameSite" => matches!(plain.as_str(), "off" | "no" | "false" | "disabled").then_some(
             "`lax` is what browsers take for none; `none` sends the cookie with requests of other sites, too",
         ),
+        "ClientAuthMode" => match plain.as_str() {
+            "on" | "required" | "requireandverify" | "requireandverifyclientcert" | "verify" | "true" | "strict" => {
+                Some("write `require`")
+            }
+            "optional" | "verifyifgiven" | "verifyclientcertifgiven" | "optionalnoca" | "requestclientcert" => {
+                Some("write `request`: what is shown has to be right")
+            }
+            "off" | "none" | "noclientcert" | "false" => Some("to ask nobody, leave `client_auth` out"),
+            _ => None,
+        },
+        "TlsVersion" => match plain.as_str() {
+            "10" | "11" | "tlsv1" | "tlsv10" | "tlsv11" | "tls10" | "tls11" | "versiontls10" | "versiontls11"
+            | "sslv3" | "ssl3" => Some("write \"1.2\": what was before is broken (RFC 8996)"),
+            "tlsv12" | "tls12" | "versiontls12" | "12" => Some("write \"1.2\""),
+            "tlsv13" | "tls13" | "versiontls13" | "13" => Some("write \"1.3\""),
+            _ => None,
+        },
         "LogFormat" => matches!(plain.as_str(), "plain" | "console" | "pretty" | "logfmt").then_some("write `text`"),
         _ => None,
     }
