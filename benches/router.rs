@@ -27,8 +27,8 @@ fn look_up(
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
                 let (host, path) = turn.next().unwrap();
-                let head =
-                    RequestHead { listener: 0, host, path, query: None, method: &Method::GET, headers: &headers };
+                let (listener, bound_only, query, method) = (0, false, None, &Method::GET);
+                let head = RequestHead { listener, bound_only, host, path, query, method, headers: &headers };
                 black_box(router.find(black_box(&head)).unwrap());
             });
         });
@@ -68,6 +68,7 @@ fn regexes(c: &mut Criterion) {
         let path = format!("/api/v1/part{}/orders/1234", size - 1);
         let head = RequestHead {
             listener: 0,
+            bound_only: false,
             host: "shop.example.com",
             path: &path,
             query: None,

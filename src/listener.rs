@@ -39,6 +39,8 @@ pub struct Listener {
     pub http2: bool,
     /// Whether each of its connections begins with a PROXY header.
     pub proxy_protocol: bool,
+    /// The port of HTTPS that requests are sent to, except those of routes that are bound to this listener.
+    pub redirect_to_https: Option<u16>,
     /// What becomes of header names that hold `_`.
     pub underscores: Underscores,
     /// Its metric handles.
@@ -100,6 +102,7 @@ impl Listener {
             trusted_proxies: Vec::new(),
             tls: None,
             proxy_protocol: false,
+            redirect_to_https: None,
             underscores: Underscores::Drop,
             http2: false,
             metrics: crate::telemetry::metrics::Metrics::default().listener("http"),

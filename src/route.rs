@@ -310,6 +310,16 @@ impl Redirect {
         Ok(Self { status, to: parts })
     }
 
+    /// A redirect of whatever is asked to the same on HTTPS.
+    pub fn to_https(port: u16) -> Self {
+        let mut to = vec![RedirectPart::Text("https://".to_owned()), RedirectPart::Host];
+        if port != 443 {
+            to.push(RedirectPart::Text(format!(":{port}")));
+        }
+        to.push(RedirectPart::Uri);
+        Self { status: StatusCode::PERMANENT_REDIRECT, to }
+    }
+
     /// The `Location` for one request.
     pub fn location(&self, from: &RedirectFrom<'_>) -> String {
         let mut location = String::with_capacity(128);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Inputs, tls};
-use crate::config::{Admin, At, ListenAddress, Listener as Written, Problem, Underscores as WrittenUnderscores};
+use crate::config::{
+    Admin, At, ListenAddress, Listener as Written, Problem, RedirectToHttps, Underscores as WrittenUnderscores,
+};
 use crate::listener::{Limits, Listener, ListenerId, Underscores};
 use crate::telemetry::metrics::Metrics;
 
@@ -37,6 +39,13 @@ pub(super) fn compile(written: &[Written], inputs: &Inputs<'_>, problems: &mut V
             let message = "`proxy_protocol` without `trusted_proxies` lets nobody connect".to_owned();
             let hint = "write the networks of the balancers that connect here: `trusted_proxies: [10.0.0.0/8]`";
             problems.push(Problem::error(at.index(index).key("proxy_protocol"), message).hint(hint));
+        }
+    }
+    for (index, listener) in written.iter().enumerate() {
+        if listener.tls.is_some() && listener.redirect_to_https != RedirectToHttps::Off {
+            let message = "`redirect_to_https` would send the clients of this listener, who speak TLS, in circles";
+            let hint = "it belongs to the listener of plain HTTP: `{ address: 0.0.0.0:80, redirect_to_https: true }`";
+            problems.push(Problem::error(at.index(index).key("redirect_to_https"), message).hint(hint));
         }
     }
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -82,6 +91,10 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
         tls: None,
         http2: false,
         proxy_protocol: written.proxy_protocol,
+        redirect_to_https: match written.redirect_to_https {
+            RedirectToHttps::Off => None,
+            RedirectToHttps::Port(port) => Some(port),
+        },
         underscores: match written.underscores {
             WrittenUnderscores::Drop => Underscores::Drop,
             WrittenUnderscores::Refuse => Underscores::Refuse,

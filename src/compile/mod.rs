@@ -72,7 +72,7 @@ pub fn compile(mut config: Config, inputs: &Inputs<'_>) -> Result<Compiled, Vec<
     let routes = route::compile(config.routes, &config.listeners, parts, &mut problems);
     let idle_connections = drafts.idle_connections();
     let (upstreams, endpoints) = drafts.finish(&mut problems);
-    let (router, routes) = route::assemble(routes, &upstreams, inputs, &mut problems);
+    let (router, routes) = route::assemble(routes, &upstreams, &listeners, inputs, &mut problems);
     let (sessions, stores) = sessions.finish(&mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);

@@ -13,6 +13,7 @@ use super::{Inputs, listener, session, sticky};
 use crate::config::names;
 use crate::config::{self, At, Condition, Problem, RetryMethods, Route as Written, TimeoutOverrides};
 use crate::endpoint::EndpointId;
+use crate::listener::Listener;
 use crate::route::{
     Action, KeySource, Redirect, Respond, RetryPolicy, Route, RouteName, SessionRule, Target, Timeouts,
 };
@@ -109,6 +110,7 @@ fn identity(drafts: &[Option<Draft>]) -> HashMap<usize, Arc<[HeaderName]>> {
 pub(super) fn assemble(
     drafts: Vec<Option<Draft>>,
     upstreams: &[Arc<Upstream>],
+    listeners: &[Arc<Listener>],
     inputs: &Inputs<'_>,
     problems: &mut Vec<Problem>,
 ) -> (Router<Arc<Route>>, Vec<Arc<Route>>) {
@@ -143,11 +145,13 @@ pub(super) fn assemble(
     }
     let routes: Vec<Arc<Route>> = entries.iter().map(|(_, route)| Arc::clone(route)).collect();
     let router = Router::new(entries);
+    let redirects = |listener: usize| listeners.get(listener).is_some_and(|it| it.redirect_to_https.is_some());
     for ((route, place), (listener, host)) in routes.iter().zip(&places).zip(&doors) {
         let takes = |path: &str| {
             let headers = HeaderMap::new();
-            let (listener, host) = (listener.unwrap_or(0), host.as_str());
-            let head = RequestHead { listener, host, path, query: None, method: &Method::GET, headers: &headers };
+            let (bound_only, listener, host) = (listener.is_some_and(redirects), listener.unwrap_or(0), host.as_str());
+            let (query, method) = (None, &Method::GET);
+            let head = RequestHead { listener, bound_only, host, path, query, method, headers: &headers };
             router.find(&head).is_some_and(|found| Arc::ptr_eq(found, route))
         };
         if let Some(rule) = &route.session {
@@ -156,6 +160,11 @@ pub(super) fn assemble(
     }
     for shadowed in router.unreachable() {
         let (Some(&route), Some(&by)) = (places.get(shadowed.route), places.get(shadowed.by)) else { continue };
+        let listener = |route: usize| doors.get(route).and_then(|(listener, _)| *listener);
+        if listener(shadowed.route).is_some_and(redirects) && listener(shadowed.by).is_none() {
+            // There the other route is not asked.
+            continue;
+        }
         let at = At::root().key("routes").index(route);
         let winner = routes.get(shadowed.by).map_or("", |route| route.name.as_str());
         problems.push(if shadowed.duplicate {

@@ -553,7 +553,8 @@ fn forwarded(written: &str) -> Result<HeaderName, (String, String)> {
     let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
         return Err((format!("`{written}` is not a header's name"), hint()));
     };
-    if OURS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-") {
+    let ours = ["x-forwarded-", "client-cert", "x-client-cert"].iter().any(|prefix| name.as_str().starts_with(prefix));
+    if ours || OURS.contains(&name.as_str()) {
         return Err((format!("`{written}` has a meaning of its own, and can't tell of the session"), hint()));
     }
     if written.contains('_') {

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::address::{ListenAddress, Network};
 use super::tls::Tls;
@@ -32,6 +33,11 @@ pub struct Listener {
     /// one of `trusted_proxies` may connect then. Default: false.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Whether requests are answered with 308 to the same place on HTTPS: `true` is port 443, a number another port. Routes that
+    /// are bound to this listener (`listener: NAME`) are served all the same, and so is who came to a trusted proxy by HTTPS.
+    /// Default: false.
+    #[serde(default)]
+    pub redirect_to_https: RedirectToHttps,
     /// What becomes of a request header whose name has an underscore, which some applications read as a hyphen.
     /// Default: drop.
     #[serde(default)]
@@ -52,6 +58,16 @@ pub enum Underscores {
     Refuse,
     /// The header is passed on.
     Keep,
+}
+
+/// Whether requests are sent to HTTPS instead of being served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RedirectToHttps {
+    /// They are served.
+    #[default]
+    Off,
+    /// They are sent to this port.
+    Port(u16),
 }
 
 /// What one client may cost.
@@ -80,6 +96,33 @@ pub struct Limits {
     #[schemars(with = "OrNone<NonZeroU32>")]
     pub connections_per_ip: OrNone<u32>,
 }
+
+// === impl RedirectToHttps ===
+
+impl<'de> Deserialize<'de> for RedirectToHttps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Bool(false) => Ok(Self::Off),
+            serde_json::Value::Bool(true) => Ok(Self::Port(HTTPS_PORT)),
+            port => serde_json::from_value(port).map(Self::Port).map_err(D::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for RedirectToHttps {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RedirectToHttps".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "anyOf": [{ "type": "boolean" }, { "type": "integer", "format": "uint16", "minimum": 1, "maximum": u16::MAX }]
+        })
+    }
+}
+
+/// RFC 9110 section 4.2.2.
+const HTTPS_PORT: u16 = 443;
 
 // === impl Limits ===
 

@@ -39,7 +39,7 @@ pub use address::{EndpointAddress, ListenAddress, Network, Place};
 pub use attempt::{Condition, Retry, RetryMethods, RetryOverrides, TimeoutOverrides, Timeouts};
 pub(crate) use fitness::passing;
 pub use fitness::{GrpcService, HealthCheck, Outlier, StatusRange};
-pub use listener::{Limits, Listener, Underscores};
+pub use listener::{Limits, Listener, RedirectToHttps, Underscores};
 pub use load::{Dependencies, LoadError, Loaded, load};
 pub use problem::{At, Problem, Severity};
 pub use process::{Admin, Process, Secret, Threads};

@@ -65,7 +65,7 @@ impl Refusals {
         let mut named = headers(head, &[HOST, USER_AGENT, REFERER]);
         self.access_log.write(Summary {
             time: SystemTime::now(),
-            client: ClientAddress::find(peer, &claims, &listener.trusted_proxies).client,
+            client: ClientAddress::find(peer, connection.tls.is_some(), &claims, &listener.trusted_proxies).client,
             listener: Arc::clone(&listener.name),
             method,
             host: named.remove(HOST),

@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::answer;
 use super::context::RequestContext;
 use super::failure::Failure;
-use super::headers::ClientAddress;
+use super::headers::{ClientAddress, names_a_certificate};
 use super::key::{Keyed, key};
 use super::session::target as pinned_target;
 use crate::connection::Connection;
@@ -20,6 +20,15 @@ use crate::listener::Underscores;
 use crate::route::{Action, Route, Target};
 use crate::router::{RequestHead, host, path};
 use crate::strictness::{Bounds, Violation, http2};
+use crate::tls::Policy;
+
+/// What becomes of a request that nothing speaks against.
+pub(super) enum Admitted {
+    /// This route serves it.
+    To(Arc<Route>),
+    /// Its client is sent to this port, for TLS.
+    ToHttps(u16),
+}
 
 /// The first hook of a request: ties it to its connection and sets what Pingora shall enforce.
 pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
@@ -35,7 +44,7 @@ pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
 ///
 /// # Errors
 /// Why it is answered with a failure instead.
-pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<Arc<Route>, Failure> {
+pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<Admitted, Failure> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let (place, listener) = ctx.listener.clone().ok_or(Failure::Internal)?;
     ctx.raw = session.to_h1_raw();
@@ -45,48 +54,55 @@ pub(super) fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<A
         let bounds = Bounds { target_bytes: limits.target_bytes, headers: limits.headers };
         ctx.raw = http2::unify(request, limits.header_bytes, bounds).map_err(Failure::Refused)?;
     }
-    drop_underscores(request, listener.underscores)?;
-    let peer = ctx.connection.as_ref().and_then(|connection| connection.peer).map(|peer| peer.ip());
-    ctx.client = ClientAddress::find(peer, &request.headers, &listener.trusted_proxies);
+    drop_names(request, listener.underscores)?;
+    let connection = ctx.connection.as_deref();
+    let peer = connection.and_then(|connection| connection.peer).map(|peer| peer.ip());
+    let secured = connection.and_then(|connection| connection.tls.as_deref());
+    ctx.client = ClientAddress::find(peer, secured.is_some(), &request.headers, &listener.trusted_proxies);
     ctx.host_header = request.headers.get(HOST).cloned();
     if let Some(header) = &ctx.host_header {
         let written = header.to_str().map_err(|_| Failure::Refused(Violation::BadHost))?;
         ctx.host = host::normalise(written).map_err(|_| Failure::Refused(Violation::BadHost))?.into();
     }
+    // Also where the listener has spoken TLS only since a reload, and this connection is older.
+    let admits = |policy: &Policy| secured.is_some_and(|secured| policy.admits(&ctx.host, secured.group));
+    if !listener.tls.as_deref().is_none_or(admits) {
+        return Err(Failure::Misdirected);
+    }
     normalise_target(request)?;
+    // Who came to a trusted proxy by TLS is where it should be.
+    let to_https = listener.redirect_to_https.filter(|_| !ctx.client.secure);
     let head = RequestHead {
         listener: place,
+        bound_only: to_https.is_some(),
         host: &ctx.host,
         path: request.uri.path(),
         query: request.uri.query(),
         method: &request.method,
         headers: &request.headers,
     };
-    let route = snapshot.router.find(&head).cloned().ok_or(Failure::NoRoute)?;
+    let Some(route) = snapshot.router.find(&head).cloned() else {
+        return to_https.map(Admitted::ToHttps).ok_or(Failure::NoRoute);
+    };
     ctx.route_load = Some(route.metrics.in_flight());
     let length = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if listener.max_body.zip(length).is_some_and(|(most, length)| length > most) {
         ctx.route = Some(route);
         return Err(Failure::Refused(Violation::BodyTooLarge));
     }
-    Ok(route)
+    Ok(Admitted::To(route))
 }
 
-/// Does with names that hold `_` what the listener says.
-fn drop_underscores(request: &mut RequestHeader, underscores: Underscores) -> Result<(), Failure> {
-    let held = |name: &&HeaderName| name.as_str().contains('_');
-    match underscores {
-        Underscores::Keep => {}
-        Underscores::Refuse if request.headers.keys().any(|name| held(&name)) => {
-            return Err(Failure::Refused(Violation::Underscore));
-        }
-        Underscores::Refuse => {}
-        Underscores::Drop => {
-            let dropped: Vec<HeaderName> = request.headers.keys().filter(held).cloned().collect();
-            for name in dropped {
-                request.remove_header(&name);
-            }
-        }
+/// Does with names that hold `_` what the listener says, and deletes those by which a client could pose as another.
+fn drop_names(request: &mut RequestHeader, underscores: Underscores) -> Result<(), Failure> {
+    let underscored = |name: &HeaderName| underscores != Underscores::Keep && name.as_str().contains('_');
+    if underscores == Underscores::Refuse && request.headers.keys().any(underscored) {
+        return Err(Failure::Refused(Violation::Underscore));
+    }
+    let held = |name: &&HeaderName| underscored(name) || names_a_certificate(name);
+    let dropped: Vec<HeaderName> = request.headers.keys().filter(held).cloned().collect();
+    for name in dropped {
+        request.remove_header(&name);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use pingora::protocols::http::HttpTask;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::context::{RequestContext, SCHEME};
+use super::context::RequestContext;
 use super::failure::{ALLOW as ALLOWED, Failure};
 use super::grpc::{self, Code};
 use crate::route::{Redirect, RedirectFrom, RedirectPart, Respond};
@@ -61,7 +61,7 @@ pub(super) async fn redirect(session: &mut Session, ctx: &mut RequestContext, re
 
 fn redirect_head(session: &Session, ctx: &RequestContext, redirect: &Redirect) -> Result<ResponseHeader> {
     let uri = &session.req_header().uri;
-    let from = RedirectFrom { scheme: SCHEME, host: &ctx.host, path: uri.path(), query: uri.query() };
+    let from = RedirectFrom { scheme: ctx.client.scheme(), host: &ctx.host, path: uri.path(), query: uri.query() };
     let mut head = ResponseHeader::build(redirect.status, Some(2))?;
     head.insert_header(LOCATION, redirect.location(&from))?;
     Ok(head)

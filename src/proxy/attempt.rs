@@ -204,6 +204,7 @@ fn outcome(failure: Failure) -> Outcome {
         F::UpstreamReset | F::UpstreamProtocol => AttemptFailure::Reset,
         F::Refused(_)
         | F::ClientGone
+        | F::Misdirected
         | F::NoRoute
         | F::NoSession
         | F::Forbidden

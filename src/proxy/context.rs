@@ -18,6 +18,7 @@ use crate::listener::Listener;
 use crate::route::{Route, Target};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Held, RetryReason, SkipReason};
+use crate::tls::ClientIdentity;
 use crate::upstream::{Lease, Tried};
 
 /// One request, from its head to its log line.
@@ -115,7 +116,7 @@ impl RequestContext {
             started: Instant::now(),
             connection: None,
             listener: None,
-            client: ClientAddress { peer: None, client: None, trusted: false, secure: false },
+            client: ClientAddress { peer: None, client: None, trusted: false, tls: false, secure: false },
             host_header: None,
             host: Box::default(),
             raw: Bytes::new(),
@@ -161,6 +162,11 @@ impl RequestContext {
         self.listener.as_ref().map(|(_, listener)| listener)
     }
 
+    /// Who the client has shown to be; none without TLS, or where it has shown no certificate.
+    pub(super) fn identity(&self) -> Option<&ClientIdentity> {
+        self.connection.as_ref()?.tls.as_ref()?.client.as_ref()
+    }
+
     /// The upstream that serves the request; none while no route is found, or where the route answers itself.
     pub(super) fn target(&self) -> Option<&Target> {
         self.route.as_ref()?.target(self.chosen)
@@ -177,7 +183,7 @@ impl RequestContext {
         Exchange {
             request,
             client_ip: self.client.client,
-            scheme: SCHEME,
+            scheme: self.client.scheme(),
             host: &self.host,
             path,
             route: route.name.as_str(),
@@ -236,6 +242,3 @@ impl RequestContext {
         }
     }
 }
-
-/// How clients reach us, as long as no listener speaks TLS.
-pub(super) const SCHEME: &str = "http";

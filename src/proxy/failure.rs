@@ -21,6 +21,8 @@ pub enum Failure {
     Refused(Violation),
     /// The client went away before its answer was complete.
     ClientGone,
+    /// The connection's TLS handshake was for a name whose clients are verified otherwise than this host's.
+    Misdirected,
     /// No route matches.
     NoRoute,
     /// The route requires a session, and the request has none that is alive.
@@ -69,6 +71,7 @@ impl Failure {
             Self::NoSession => 401,
             Self::Forbidden => 403,
             Self::NoRoute => 404,
+            Self::Misdirected => 421,
             Self::ClientGone => 499,
             Self::Plugin | Self::Internal => 500,
             Self::ConnectError | Self::TlsError | Self::UpstreamReset | Self::UpstreamProtocol => 502,
@@ -87,6 +90,7 @@ impl Failure {
             },
             Self::Plugin | Self::Internal => Code::Internal,
             Self::ClientGone => Code::Cancelled,
+            Self::Misdirected => Code::Unknown,
             Self::NoRoute => Code::Unimplemented,
             Self::NoSession => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
@@ -110,6 +114,7 @@ impl Failure {
         match self {
             Self::Refused(violation) => violation.label(),
             Self::ClientGone => "client_gone",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::NoSession => "no_session",
             Self::Forbidden => "forbidden",
@@ -154,6 +159,7 @@ impl Failure {
         match self {
             Self::Refused(violation) => violation.sentence(),
             Self::ClientGone => "",
+            Self::Misdirected => "this host needs a connection of its own",
             Self::NoRoute => "no such page",
             // The same for a session that died, was forged or never was: who tries ids learns nothing.
             Self::NoSession | Self::Forbidden => "a session is required",
@@ -178,7 +184,8 @@ impl Failure {
 
     /// Whether the client's next bytes can't be trusted, or are not wanted.
     pub fn ends_connection(self) -> bool {
-        matches!(self, Self::Refused(_))
+        // Who was misdirected has to come again by another one.
+        matches!(self, Self::Refused(_) | Self::Misdirected)
     }
 
     /// Whether the fault is behind us or ours, so that the operator wants to read of it.
@@ -242,9 +249,10 @@ fn wants_json(request: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 16] = [
+    const ALL: [Failure; 17] = [
         Failure::Refused(Violation::NoHost),
         Failure::ClientGone,
+        Failure::Misdirected,
         Failure::NoRoute,
         Failure::NoEndpoint,
         Failure::Overloaded,
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn every_failure_has_the_status_its_users_expect() {
         let statuses = ALL.map(Failure::status);
-        assert_eq!(statuses, [400, 499, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]);
+        assert_eq!(statuses, [400, 499, 421, 404, 503, 503, 503, 502, 502, 504, 502, 502, 504, 504, 504, 500, 500]);
         assert_eq!(Failure::Refused(Violation::TargetTooLong).status(), 414);
     }
 

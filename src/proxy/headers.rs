@@ -1,4 +1,5 @@
-//! Whose request is it, and what the endpoint is told about that: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Host`, hop-by-hop fields.
+//! Whose request is it, and what the endpoint is told about that: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Client-Cert` (RFC
+//! 9440), `Host`, hop-by-hop fields.
 //!
 //! Pingora strips the hop-by-hop fields of requests (RFC 9110 section 7.6.1) before these are written, so a client cannot
 //! nominate ours away; those of responses are stripped here.
@@ -16,14 +17,17 @@ use pingora::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use crate::tls::ClientIdentity;
+
 /// The chain of addresses that proxies write.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// Names beside `X-Forwarded..` by which proxies tell applications of the client, or of the target it asked for.
-const CLAIMS: [&str; 9] = [
+/// Names beside `X-Forwarded..` by which proxies tell applications of the client, of the target it asked for, or of TLS.
+const CLAIMS: [&str; 11] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
@@ -33,6 +37,8 @@ const CLAIMS: [&str; 9] = [
     "cf-connecting-ip",
     "x-original-url",
     "x-rewrite-url",
+    "front-end-https",
+    "x-url-scheme",
 ];
 
 /// More proxies than this in one `X-Forwarded-For` are not looked through: an honest chain is far shorter.
@@ -47,7 +53,9 @@ pub struct ClientAddress {
     pub client: Option<IpAddr>,
     /// Whether the peer may tell us about the client.
     pub trusted: bool,
-    /// Whether the client came by TLS, as a trusted proxy says.
+    /// Whether the connection itself is secured by TLS.
+    pub tls: bool,
+    /// Whether the client came by TLS: the connection's own, or what a trusted proxy says.
     pub secure: bool,
 }
 
@@ -56,11 +64,12 @@ pub struct ClientAddress {
 impl ClientAddress {
     /// Finds the client behind `peer`: walks `X-Forwarded-For` from its right end past every address that `trusted` names
     /// and stops at the first that it doesn't. The left end is whatever the client wrote and never believed.
-    pub fn find(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+    /// `tls` says whether the connection itself is secured.
+    pub fn find(peer: Option<IpAddr>, tls: bool, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let peer = peer.map(|ip| ip.to_canonical());
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
         let Some(ip) = peer.filter(is_trusted) else {
-            return Self { peer, client: peer, trusted: false, secure: false };
+            return Self { peer, client: peer, trusted: false, tls, secure: tls };
         };
         let mut client = ip;
         let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
@@ -74,9 +83,17 @@ impl ClientAddress {
             }
         }
         // The first is the scheme that the client itself used; every proxy behind it may add its own.
-        let proto = headers.get(X_FORWARDED_PROTO).map_or(&b""[..], HeaderValue::as_bytes);
-        let first = proto.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-        Self { peer, client: Some(client), trusted: true, secure: first.eq_ignore_ascii_case(b"https") }
+        let first = |proto: &HeaderValue| {
+            let first = proto.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+            first.trim_ascii().eq_ignore_ascii_case(b"https")
+        };
+        let secure = headers.get(X_FORWARDED_PROTO).map_or(tls, first);
+        Self { peer, client: Some(client), trusted: true, tls, secure }
+    }
+
+    /// The scheme that the client itself used.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 }
 
@@ -131,11 +148,11 @@ pub fn forward(request: &mut RequestHeader, from: &ClientAddress, host: Option<&
         let quote = if host.contains([':', '[']) { "\"" } else { "" };
         let _ = write!(element, ";host={quote}{host}{quote}");
     }
-    element.push_str(";proto=http");
+    element.push_str(if from.tls { ";proto=https" } else { ";proto=http" });
     request.insert_header(X_FORWARDED_FOR, chain)?;
     request.insert_header(FORWARDED, element)?;
     if !request.headers.contains_key(&X_FORWARDED_PROTO) {
-        request.insert_header(X_FORWARDED_PROTO, HTTP)?;
+        request.insert_header(X_FORWARDED_PROTO, if from.tls { HTTPS } else { HTTP })?;
     }
     if let Some(host) = host.filter(|_| !request.headers.contains_key(&X_FORWARDED_HOST)) {
         request.insert_header(X_FORWARDED_HOST, host.clone())?;
@@ -175,6 +192,33 @@ pub fn by_http2(request: &mut RequestHeader, from: &HeaderMap) -> Result<()> {
     }
     if trailers {
         request.insert_header(TE, HeaderValue::from_static("trailers"))?;
+    }
+    Ok(())
+}
+
+/// Whether a header of this name tells applications whose certificate a client has shown. Only we say that: what comes from outside
+/// is deleted before anything else sees it. With `_` for `-` it is the same header to many an application.
+pub(super) fn names_a_certificate(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    let begins = |with: &[u8]| {
+        let same = |(&one, &other): (&u8, &u8)| one == other || (one == b'_' && other == b'-');
+        name.len() >= with.len() && name.iter().zip(with).all(same)
+    };
+    let is = |other: &[u8]| name.len() == other.len() && begins(other);
+    match name.first() {
+        Some(b'c') => is(b"client-cert") || is(b"client-cert-chain"),
+        Some(b'x') => begins(b"x-client-cert"),
+        _ => false,
+    }
+}
+
+/// Tells the endpoint who the client has shown to be.
+///
+/// # Errors
+/// Where there are too many headers to hold these.
+pub fn identify(request: &mut RequestHeader, client: &ClientIdentity) -> Result<()> {
+    for (name, value) in &client.headers {
+        request.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
 }
@@ -256,7 +300,7 @@ mod tests {
     fn find(peer: &str, forwarded: &'static str) -> (String, bool) {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let map = headers(&[("x-forwarded-for", forwarded)]);
-        let found = ClientAddress::find(Some(peer.parse().unwrap()), &map, &trusted);
+        let found = ClientAddress::find(Some(peer.parse().unwrap()), false, &map, &trusted);
         (found.client.unwrap().to_string(), found.trusted)
     }
 
@@ -284,7 +328,7 @@ mod tests {
             for line in lines {
                 request.append_header(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap()).unwrap();
             }
-            let found = ClientAddress::find(peer, &request.headers, &trusted);
+            let found = ClientAddress::find(peer, false, &request.headers, &trusted);
             assert_eq!(found.client.unwrap().to_string(), client);
             forward(&mut request, &found, None).unwrap();
             assert_eq!(request.headers[X_FORWARDED_FOR], chain);
@@ -309,7 +353,7 @@ mod tests {
     fn claims_of_a_stranger_are_replaced() {
         let peer = Some("1.2.3.4".parse().unwrap());
         let request = forwarded(
-            &ClientAddress { peer, client: peer, trusted: false, secure: false },
+            &ClientAddress { peer, client: peer, trusted: false, tls: false, secure: false },
             &[
                 ("x-forwarded-for", "6.6.6.6"),
                 ("x-forwarded-proto", "https"),
@@ -337,6 +381,7 @@ mod tests {
                 peer: "fd00::1".parse().ok(),
                 client: "1.2.3.4".parse().ok(),
                 trusted: true,
+                tls: false,
                 secure: true,
             },
             &[
@@ -354,6 +399,52 @@ mod tests {
             request.headers["forwarded"],
             "for=1.2.3.4;proto=https, for=\"[fd00::1]\";host=\"shop.example.com:8080\";proto=http"
         );
+    }
+
+    #[test]
+    fn the_scheme_is_the_connections_own_unless_a_trusted_proxy_says_otherwise() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (peer, tls, said, secure) in [
+            ("11.0.0.1", false, Some("https"), false),
+            ("11.0.0.1", true, Some("http"), true),
+            ("11.0.0.1", true, None, true),
+            ("10.0.0.1", false, None, false),
+            ("10.0.0.1", true, None, true),
+            ("10.0.0.1", false, Some(" HTTPS , http"), true),
+            ("10.0.0.1", true, Some("http"), false),
+        ] {
+            let fields: Vec<_> = said.iter().map(|said| ("x-forwarded-proto", *said)).collect();
+            let found = ClientAddress::find(peer.parse().ok(), tls, &headers(&fields), &trusted);
+            assert_eq!((found.tls, found.secure), (tls, secure), "{peer} {tls} {said:?}");
+            let own = if tls { "https" } else { "http" };
+            let request = forwarded(&found, &fields);
+            let expected = said.filter(|_| found.trusted).unwrap_or(own);
+            assert_eq!(request.headers["x-forwarded-proto"], expected);
+            assert!(request.headers["forwarded"].to_str().unwrap().ends_with(&format!(";proto={own}")));
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_a_certificates_header_is_let_through_and_no_other_header_is_taken_for_one() {
+        let names = |name: &str| names_a_certificate(&HeaderName::from_bytes(name.as_bytes()).unwrap());
+        for name in [
+            "Client-Cert",
+            "client-cert-chain",
+            "client_cert",
+            "client-cert_chain",
+            "x-client-cert",
+            "X-Client-Cert-Subject",
+            "x_client_cert_san",
+            "x-client_cert-anything",
+            "x-client-certificate",
+        ] {
+            assert!(names(name), "{name}");
+        }
+        for name in
+            ["client-certain", "client-cert-chains-of", "client", "x-client-ip", "c", "x", "x-clientcert", "cookie"]
+        {
+            assert!(!names(name), "{name}");
+        }
     }
 
     #[test]

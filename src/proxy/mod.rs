@@ -29,11 +29,13 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use context::RequestContext;
 
+use crate::route::Redirect;
 use crate::snapshot::Current;
 use crate::strictness::Violation;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::quota::Quota;
+use admission::Admitted;
 use failure::Failure;
 
 /// Serves requests by the present configuration.
@@ -67,7 +69,11 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
         let route = match admission::admit(session, ctx) {
-            Ok(route) => route,
+            Ok(Admitted::To(route)) => route,
+            Ok(Admitted::ToHttps(port)) => {
+                answer::redirect(session, ctx, &Redirect::to_https(port)).await?;
+                return Ok(true);
+            }
             Err(failure) => {
                 answer::failure(session, ctx, failure).await?;
                 return Ok(true);
@@ -110,6 +116,9 @@ impl ProxyHttp for Gateway {
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
         headers::set_host(request, host, || attempt::host(ctx))?;
         session::forward(request, ctx)?;
+        if let Some(client) = ctx.identity() {
+            headers::identify(request, client)?;
+        }
         ctx.upgrade_asked = request.headers.contains_key(UPGRADE);
         let Some(route) = ctx.route.clone() else { return Ok(()) };
         if ctx.attempts == 1 && session.req_header().headers.contains_key(UPGRADE) && !ctx.upgrade_asked {

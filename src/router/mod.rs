@@ -42,6 +42,8 @@ use tree::Tree;
 pub struct RequestHead<'a> {
     /// The number of the listener the connection came in by, in the order of the file.
     pub listener: usize,
+    /// Whether only routes that are bound to that listener count.
+    pub bound_only: bool,
     /// The host in its normal form ([`host::normalise`]); empty where the request has none, which only routes for any
     /// host match.
     pub host: &'a str,

@@ -35,7 +35,7 @@ impl Match {
 
     /// Whether the conditions beside host and path hold.
     pub(super) fn holds(&self, head: &RequestHead<'_>) -> bool {
-        self.listener.is_none_or(|listener| listener == head.listener)
+        self.listener.map_or(!head.bound_only, |listener| listener == head.listener)
             && (self.methods.is_empty() || self.methods.contains(head.method))
             && self
                 .headers
@@ -96,7 +96,8 @@ mod tests {
     use super::*;
 
     fn holds(matched: &Match, query: Option<&str>, headers: &HeaderMap) -> bool {
-        matched.holds(&RequestHead { listener: 0, host: "", path: "/", query, method: &Method::GET, headers })
+        let (listener, bound_only, method) = (0, false, &Method::GET);
+        matched.holds(&RequestHead { listener, bound_only, host: "", path: "/", query, method, headers })
     }
 
     #[test]

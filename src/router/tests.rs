@@ -47,6 +47,7 @@ const REGEXES: [(&str, Meaning); 8] = [
 #[derive(Debug, Clone)]
 struct Request {
     listener: usize,
+    bound_only: bool,
     host: &'static str,
     path: String,
     method: Method,
@@ -80,6 +81,7 @@ fn found(router: &Router<usize>, request: &Request) -> Option<usize> {
     }
     let head = RequestHead {
         listener: request.listener,
+        bound_only: request.bound_only,
         host: request.host,
         path: &request.path,
         query: (!query.is_empty()).then_some(&query),
@@ -94,7 +96,7 @@ fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
     let matching = specs.iter().enumerate().filter_map(|(route, spec)| {
         let host = host_rank(spec, request.host)?;
         let path = path_rank(spec, route, &request.path)?;
-        let holds = spec.listener.is_none_or(|listener| listener == request.listener)
+        let holds = spec.listener.map_or(!request.bound_only, |listener| listener == request.listener)
             && (spec.methods.is_empty() || spec.methods.contains(&request.method))
             && spec.headers.iter().all(|name| request.headers.contains(name))
             && spec.query.iter().all(|name| request.query.contains(name));
@@ -156,8 +158,17 @@ fn a_spec() -> impl Strategy<Value = Spec> {
 fn a_request() -> impl Strategy<Value = Request> {
     let host = select(vec!["x", "a.x", "b.x", "b.a.x", "c.b.a.x", "ax", "y", ""]);
     let names = || subsequence(vec!["m", "n"], 0..=2);
-    (0..2usize, host, a_path(), select(vec![Method::GET, Method::POST, Method::PUT]), names(), names()).prop_map(
-        |(listener, host, path, method, headers, query)| Request { listener, host, path, method, headers, query },
+    let door = (0..2usize, prop::bool::weighted(0.2));
+    (door, host, a_path(), select(vec![Method::GET, Method::POST, Method::PUT]), names(), names()).prop_map(
+        |((listener, bound_only), host, path, method, headers, query)| Request {
+            listener,
+            bound_only,
+            host,
+            path,
+            method,
+            headers,
+            query,
+        },
     )
 }
 
@@ -182,7 +193,7 @@ proptest! {
     ) {
         let unreachable = router(&specs).unreachable();
         for request in &requests {
-            let reached = reference(&specs, request);
+            let reached = reference(&specs, &Request { bound_only: false, ..request.clone() });
             prop_assert!(unreachable.iter().all(|dead| Some(dead.route) != reached), "{:?} {:?}", request, unreachable);
         }
     }
@@ -214,7 +225,8 @@ fn regex(number: usize) -> Spec {
 }
 
 fn get(host: &'static str, path: &str) -> Request {
-    Request { listener: 0, host, path: path.into(), method: Method::GET, headers: vec![], query: vec![] }
+    let (listener, bound_only, method) = (0, false, Method::GET);
+    Request { listener, bound_only, host, path: path.into(), method, headers: vec![], query: vec![] }
 }
 
 #[test]

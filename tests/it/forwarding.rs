@@ -67,6 +67,25 @@ fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
 }
 
 #[test]
+fn no_client_can_say_whose_certificate_it_has_shown() {
+    for listener in ["", "underscores: keep", "trusted_proxies: [127.0.0.1]"] {
+        let ask = Ask::get("/")
+            .header("Client-Cert", ":Zm9yZ2Vk:")
+            .header("Client-Cert-Chain", ":Zm9yZ2Vk:")
+            .header("X-Client-Cert-Subject", "CN=root")
+            .header("x-client-cert-anything", "1")
+            .header("Client_Cert", ":Zm9yZ2Vk:")
+            .header("X_Client-Cert_SAN", "DNS:root")
+            .header("X-Client", "1");
+        let request = seen(listener, &ask);
+        let forged: Vec<_> =
+            request.head.headers.iter().filter(|(_, value)| value.contains("Zm9y") || value.contains("root")).collect();
+        assert!(forged.is_empty(), "{listener}: {forged:?}");
+        assert_eq!((request.header("x-client-cert-anything"), request.header("x-client")), (None, Some("1")));
+    }
+}
+
+#[test]
 fn hop_by_hop_headers_stop_here() {
     let ask = Ask::get("/")
         .header("Connection", "keep-alive, X-Nominated")

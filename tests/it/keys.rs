@@ -31,6 +31,7 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("listeners[].name", "a_route_may_belong_to_one_listener"),
     ("listeners[].trusted_proxies[]", "ip_hash_behind_a_trusted_proxy_goes_by_the_clients_address"),
     ("listeners[].proxy_protocol", "a_proxy_header_names_the_client_and_only_a_trusted_proxy_may_send_one"),
+    ("listeners[].redirect_to_https", "everything_but_what_is_bound_there_is_sent_to_https"),
     ("listeners[].underscores", "a_header_with_an_underscore_is_dropped_refused_or_kept_as_written"),
     ("listeners[].http2", "http_2_by_prior_knowledge_is_spoken_only_where_the_file_says_so"),
     ("listeners[].limits.streams", "no_more_streams_are_open_at_a_time_than_may_be"),

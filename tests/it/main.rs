@@ -27,6 +27,7 @@ mod listeners;
 mod pm2;
 mod prometheus;
 mod proxying;
+mod redirect_to_https;
 mod reload;
 mod routing;
 mod session;
