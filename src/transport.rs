@@ -81,18 +81,17 @@ impl Transport {
         if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }
 
-    /// Whether a request goes to its endpoint by HTTP/2, or none at all. In TLS one that asks for another protocol (WebSocket)
-    /// goes by HTTP/1.1, the only one that can change to it; in plain text nothing says that an endpoint speaks both.
-    pub fn speaks_http2(&self, upgrades: bool) -> bool {
-        self.http2 && !(upgrades && self.tls.is_some())
+    /// Whether requests go by HTTP/2, and none in any other way: a client that asks for a WebSocket could otherwise make endpoints
+    /// that speak nothing else look broken.
+    pub fn speaks_http2(&self) -> bool {
+        self.http2
     }
 
-    /// How to connect to `address`, which belongs to an endpoint that is called `host`, for a request that asks for another
-    /// protocol or not.
-    pub fn peer(&self, address: PeerAddr, host: &str, upgrades: bool) -> HttpPeer {
+    /// How to connect to `address`, which belongs to an endpoint that is called `host`.
+    pub fn peer(&self, address: PeerAddr, host: &str) -> HttpPeer {
         let mut options = PeerOptions::new();
         options.alpn = ALPN::H1;
-        if self.speaks_http2(upgrades) {
+        if self.http2 {
             options.alpn = ALPN::H2;
             options.max_h2_streams = STREAMS;
             options.h2_stream_window_size = Some(STREAM_WINDOW);

@@ -119,11 +119,11 @@ impl Probe {
     }
 
     async fn check_address(&self, address: &PeerAddr, host: &str, name: &str) -> Result<(), Fault> {
-        let stream = CONNECTOR.new_stream(&self.transport.peer(address.clone(), name, false)).await?;
+        let stream = CONNECTOR.new_stream(&self.transport.peer(address.clone(), name)).await?;
         match &self.kind {
             ProbeKind::Http(probe) => {
                 let host = probe.host.as_deref().unwrap_or(host);
-                let status = match self.transport.speaks_http2(false) {
+                let status = match self.transport.speaks_http2() {
                     true => self.status_by_http2(stream, &probe.path, host).await?,
                     false => status_by_http1(stream, &probe.path, host).await?,
                 };

@@ -35,8 +35,7 @@ pub(super) async fn begin(session: &mut Session, ctx: &mut RequestContext) -> Re
         None => lease(session, ctx).await?,
     };
     let target = ctx.target().ok_or(Failure::Internal)?;
-    let upgrades = session.as_downstream().is_upgrade_req();
-    let peer = peer(&lease, target, upgrades, ctx)?;
+    let peer = peer(&lease, target, ctx)?;
     pins::chosen(ctx, &lease);
     ctx.endpoint = Some(Arc::clone(lease.endpoint()));
     let now = Instant::now();
@@ -106,9 +105,8 @@ pub(super) fn connected(ctx: &mut RequestContext, reused: bool) {
 ///
 /// # Errors
 /// Where it doesn't, before anything is sent.
-pub(super) fn speaks(session: &Session, ctx: &RequestContext, request: &RequestHeader) -> pingora::Result<()> {
-    let Some(target) = ctx.target() else { return Ok(()) };
-    let http2 = target.transport.speaks_http2(session.as_downstream().is_upgrade_req());
+pub(super) fn speaks(ctx: &RequestContext, request: &RequestHeader) -> pingora::Result<()> {
+    let http2 = ctx.target().is_some_and(|target| target.transport.speaks_http2());
     if http2 && request.version != Version::HTTP_2 {
         let error = Error::explain(ErrorType::InvalidH2, "the endpoint does not offer HTTP/2 (ALPN `h2`)");
         return Err(error.into_up());

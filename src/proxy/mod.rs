@@ -108,7 +108,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        attempt::speaks(session, ctx, request)?;
+        attempt::speaks(ctx, request)?;
         if request.version == Version::HTTP_2 {
             headers::by_http2(request, &session.req_header().headers)?;
         }

@@ -15,16 +15,16 @@ use crate::upstream::Lease;
 /// How long a connection stays open that nobody will use again.
 const NOT_KEPT: Duration = Duration::from_millis(1);
 
-/// The peer for one attempt on `lease`'s endpoint, of a request that asks for another protocol or not.
+/// The peer for one attempt on `lease`'s endpoint.
 ///
 /// # Errors
 /// Where a name has lost its addresses since the endpoint was chosen, or the path of a socket is too long.
-pub(super) fn peer(lease: &Lease, target: &Target, upgrades: bool, ctx: &RequestContext) -> Result<HttpPeer, Failure> {
+pub(super) fn peer(lease: &Lease, target: &Target, ctx: &RequestContext) -> Result<HttpPeer, Failure> {
     let address = match lease.endpoint().target().ok_or(Failure::ConnectError)? {
         endpoint::Target::Tcp(address) => PeerAddr::Inet(address),
         endpoint::Target::Unix(path) => unix_address(path).map_err(|_| Failure::ConnectError)?,
     };
-    let mut peer = target.transport.peer(address, &lease.endpoint().host, upgrades);
+    let mut peer = target.transport.peer(address, &lease.endpoint().host);
     let connect =
         ctx.remaining(Instant::now()).map_or(target.timeouts.connect, |left| left.min(target.timeouts.connect));
     // Pingora reads a zero as no wait at all, so a request whose time is over fails at once instead of hanging.

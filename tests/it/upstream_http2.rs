@@ -165,17 +165,16 @@ fn an_endpoint_that_does_not_offer_http2_is_502_and_gets_nothing() {
 }
 
 #[test]
-fn a_request_that_changes_protocols_goes_by_http1_where_tls_can_choose() {
-    let (authority, origin) = (Authority::new(), Origin::start("a"));
-    origin.bytes(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    );
-    let front = TlsFront::asking(&origin, &authority.issue(&["127.0.0.1"]), &["h2", "http/1.1"], None);
-    let yaml = upstream(&format!("[{}]", front.address()), "http2: true, tls: { ca: ca.crt }");
+fn a_request_that_would_change_protocols_is_an_ordinary_one_and_blames_nobody() {
+    let authority = Authority::new();
+    let origin = Http2Origin::tls("a", &authority.issue(&["127.0.0.1"]));
+    let yaml = upstream(&format!("[{}]", origin.address()), "http2: true, tls: { ca: ca.crt }");
     let gateway = Setup::new(&yaml).file("ca.crt", &authority.certificate()).start();
-    drop(crate::streaming::web_socket(&gateway));
-    assert_eq!(front.handshakes()[0].alpn.as_deref(), Some("http/1.1"));
+    let ask = Ask::get("/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let ask = ask.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(gateway.ask(&ask).text(), "a");
+    assert!(origin.last().headers.get("upgrade").is_none());
+    assert_eq!(gateway.metrics().sum("headgate_upstream_requests_total", &[("code", "200")]), 1.0);
 }
 
 #[test]
