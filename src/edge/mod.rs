@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
@@ -25,11 +26,11 @@ use tokio::io::AsyncWriteExt;
 
 use crate::connection::{Connection, EdgeStream, Next};
 use crate::listener::{Listener, ListenerId};
-use crate::telemetry::metrics::{Protocol, RefusalReason, TimeoutReason, TlsVersion};
+use crate::telemetry::metrics::{Held, Protocol, RefusalReason, TimeoutReason, TlsVersion};
 use crate::tls::Version;
 
-use admission::Admission;
 pub use admission::OpenConnections;
+use admission::{Admission, Admitted, Opened};
 pub use listeners::{BindError, Bound, Change, Listeners, SocketFile, Sockets, bind};
 pub use refusal::Refusals;
 
@@ -41,6 +42,9 @@ const TOO_MANY_CONNECTIONS: &[u8] =
 /// What everybody gets while the gateway holds as many connections as it may.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How long a client that has only connected may take to begin once its listener closes.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// Tells what the configuration in force says of a listener; none where it no longer has it. Asked once per accepted
 /// connection, so that a reload concerns the next one.
@@ -55,6 +59,13 @@ struct Edge<A> {
     admission: Arc<Admission>,
     open: Arc<OpenConnections>,
     refusals: Arc<Refusals>,
+}
+
+/// A connection's place among those that are open. Counts fall when it drops.
+struct Place {
+    _opened: Opened,
+    _admitted: Admitted,
+    _active: Held,
 }
 
 /// The process stopping, as one idle connection sees it.
@@ -99,43 +110,76 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
 
 impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     /// One connection, from its first byte to its last.
-    async fn connection(self: Arc<Self>, mut stream: Stream, shutdown: ShutdownWatch) {
+    async fn connection(self: Arc<Self>, stream: Stream, shutdown: ShutdownWatch) {
+        // Boxed: what it takes to begin is no longer there while the connection idles.
+        if let Some((stream, counted)) = Box::pin(self.begin(stream, &shutdown)).await {
+            serve(&self.app, stream, &shutdown, &self.refusals).await;
+            drop(counted);
+        }
+    }
+
+    /// Lets a connection in: admission, its PROXY header, its handshake. None where it is closed; whoever stays has a place until
+    /// what is returned beside the stream drops.
+    async fn begin(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<(Box<EdgeStream>, Place)> {
         let listener = (self.terms)(&self.listener.id).unwrap_or_else(|| Arc::clone(&self.listener));
+        let metrics = &listener.metrics;
         let Some(opened) = self.open.open() else {
-            return refuse(&listener, stream, RefusalReason::Full, FULL).await;
+            refuse(&listener, stream, RefusalReason::Full, FULL).await;
+            return None;
         };
         let mut peer = peer(&stream);
         if listener.proxy_protocol {
             // Not served, so not worth a place of its client's: a proxy that is trusted has its bound here.
-            match proxy_protocol::read(&mut stream, &listener, peer).await {
+            match hurried(shutdown, proxy_protocol::read(&mut stream, &listener, peer)).await? {
                 Ok(client) => peer = client,
-                Err(reason) => return listener.metrics.refused(reason),
+                Err(reason) => {
+                    metrics.refused(reason);
+                    return None;
+                }
             }
         }
         let ip = peer.map(|peer| peer.ip());
         let most = ip.and_then(|ip| listener.connections_per_ip(ip));
         let Some(admitted) = self.admission.admit(ip, most) else {
-            return refuse(&listener, stream, RefusalReason::PerAddressLimit, TOO_MANY_CONNECTIONS).await;
+            refuse(&listener, stream, RefusalReason::PerAddressLimit, TOO_MANY_CONNECTIONS).await;
+            return None;
         };
         let mut secured = None;
         if let Some(policy) = &listener.tls {
-            match secure::handshake(stream, policy, listener.limits.handshake_timeout).await {
+            let handshake = secure::handshake(stream, policy, listener.limits.handshake_timeout);
+            match hurried(shutdown, handshake).await? {
                 Ok(made) => {
-                    listener.metrics.secured(match made.secured.version {
+                    metrics.secured(match made.secured.version {
                         Version::Tls12 => TlsVersion::Tls12,
                         Version::Tls13 => TlsVersion::Tls13,
                     });
                     stream = made.stream;
                     secured = Some(Arc::new(made.secured));
                 }
-                Err(why) => return listener.metrics.handshake_failed(why),
+                Err(why) => {
+                    metrics.handshake_failed(why);
+                    return None;
+                }
             }
         }
-        let counted = (opened, admitted, listener.metrics.connected());
+        let place = Place { _opened: opened, _admitted: admitted, _active: metrics.connected() };
         let connection = Connection::new(listener, peer, secured, shutdown.clone());
-        let stream = Box::new(EdgeStream::new(stream, connection));
-        serve(&self.app, stream, &shutdown, &self.refusals).await;
-        drop(counted);
+        Some((Box::new(EdgeStream::new(stream, connection)), place))
+    }
+}
+
+/// Waits for the beginning of a connection. Once the process stops, or the listener closes, it has to be quick: nobody shall wait
+/// for clients that say nothing. None where it was not.
+async fn hurried<T>(shutdown: &ShutdownWatch, beginning: impl Future<Output = T>) -> Option<T> {
+    let mut shutdown = shutdown.clone();
+    let over = async move {
+        // An error is the same: whoever could stop us is gone.
+        let _ = shutdown.wait_for(|stops| *stops).await;
+        tokio::time::sleep(HURRY).await;
+    };
+    tokio::select! {
+        begun = beginning => Some(begun),
+        () = over => None,
     }
 }
 
@@ -183,7 +227,7 @@ async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             Next::Silent => return metrics.timed_out(TimeoutReason::Idle),
             Next::Refused(violation) => {
                 let (stream, head) = stream.into_parts();
-                return refusals.refuse(&connection, stream, head, violation).await;
+                return Box::pin(refusals.refuse(&connection, stream, head, violation)).await;
             }
         }
         let mut session = ServerSession::new_http1(stream);

@@ -215,3 +215,19 @@ fn a_file_that_needs_a_port_that_is_not_ours_is_refused_with_that_reason() {
     assert!(said.contains("cannot listen on 127.0.0.1:81") && said.contains("CAP_NET_BIND_SERVICE"), "{said}");
     assert_eq!(ping(gateway.address()).status, 200);
 }
+
+#[test]
+fn a_client_that_has_only_connected_holds_no_end_up() {
+    let listener =
+        "listeners: [{ address: 'unix:DIR/edge.sock', proxy_protocol: true, limits: { header_timeout: 1h } }]\n";
+    let mut gateway = Setup::new(&format!("{PONG}{listener}process: {{ shutdown_timeout: 1h }}\n")).start();
+    let path = gateway.path("edge.sock");
+    let mut silent = Client::unix(&path);
+    silent.write(b"PROXY");
+    let mut served = Client::unix(&path);
+    served.write([V1, &Ask::get("/").bytes()].concat());
+    assert_eq!(served.answer().status, 200);
+    gateway.signal("TERM");
+    gateway.wait_exit();
+    assert!(silent.closed_within(SOON));
+}
