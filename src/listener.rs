@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The most requests at one time of one HTTP/2 connection.
     pub streams: u32,
+    /// From one piece of a request body to the next.
+    pub body_timeout: Duration,
+    /// What a client must send or take while it is waited for, in bytes a second; none for no bound.
+    pub min_rate: Option<NonZeroU64>,
     /// The most connections at one time of one address; none for no bound.
     pub connections_per_ip: Option<u32>,
 }

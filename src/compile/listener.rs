@@ -1,6 +1,7 @@
 //! `listeners` and `admin`: which addresses, and what holds for their connections.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::{Inputs, tls};
@@ -84,6 +85,8 @@ fn compile_one(written: &Written, id: ListenerId, address: String, metrics: &Met
             handshake_timeout: limits.handshake_timeout.0,
             idle_timeout: limits.idle_timeout.0,
             streams: u32::from(limits.streams),
+            body_timeout: limits.body_timeout.0,
+            min_rate: limits.min_rate.0.and_then(|size| NonZeroU64::new(size.0)),
             connections_per_ip: limits.connections_per_ip.0,
         },
         max_body: limits.body.0.map(|size| size.0),

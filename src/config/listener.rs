@@ -89,6 +89,12 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long a connection may wait for its next request. Default: 75s.
     pub idle_timeout: Duration,
+    /// How long a client may be silent in the middle of a request body; beyond it 408. A route's `timeouts.idle` may be
+    /// shorter. Default: 60s.
+    pub body_timeout: Duration,
+    /// What a client must send of a body, or take of a response, each second. Only time in which the gateway waits for the client
+    /// counts, and the first 5 seconds are free; below it 408, or a response that is cut. Default: 240B.
+    pub min_rate: OrNone<Size>,
     /// The most requests at a time of one HTTP/2 connection. Default: 100.
     #[schemars(range(min = 1, max = 1000))]
     pub streams: u16,
@@ -137,6 +143,8 @@ impl Default for Limits {
             handshake_timeout: Duration::secs(10),
             idle_timeout: Duration::secs(75),
             streams: 100,
+            body_timeout: Duration::secs(60),
+            min_rate: OrNone(Some(Size(240))),
             connections_per_ip: OrNone(None),
         }
     }

@@ -20,6 +20,7 @@ use crate::listener::Limits;
 pub struct Deadline {
     header_timeout: Duration,
     idle_timeout: Duration,
+    body_timeout: Duration,
     /// Uncontended: the connection's one task is nearly always the only one that asks.
     state: Mutex<State>,
 }
@@ -68,6 +69,10 @@ struct State {
     expired: Option<Cause>,
     /// How long a write may wait for the client to take anything.
     write_timeout: Duration,
+    /// How long the client may be silent in the middle of its body.
+    body_timeout: Duration,
+    /// Whether the next step is the client's while its body is not complete.
+    client_owes: bool,
     /// When the stream's timer wakes it, and whom to wake before that.
     armed: Option<Instant>,
     waker: Option<Waker>,
@@ -83,10 +88,17 @@ impl Deadline {
             cause: Cause::Request,
             expired: None,
             write_timeout: limits.idle_timeout,
+            body_timeout: limits.body_timeout,
+            client_owes: true,
             armed: None,
             waker: None,
         };
-        Deadline { header_timeout: limits.header_timeout, idle_timeout: limits.idle_timeout, state: Mutex::new(state) }
+        Deadline {
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            body_timeout: limits.body_timeout,
+            state: Mutex::new(state),
+        }
     }
 
     /// The proxy has a request head: from here on it sets the deadlines. Call it first of all.
@@ -96,6 +108,8 @@ impl Deadline {
         state.due = None;
         state.expired = None;
         state.write_timeout = self.idle_timeout;
+        state.body_timeout = self.body_timeout;
+        state.client_owes = true;
     }
 
     /// The connection speaks HTTP/2: from here on it has no deadline, its streams have. What is written must still be taken.
@@ -128,6 +142,23 @@ impl Deadline {
     /// it is the listener's `idle_timeout`.
     pub fn set_write_timeout(&self, within: Duration) {
         self.state().write_timeout = within;
+    }
+
+    /// From here on the client may be silent in the middle of its body for this long, if its listener allows that much.
+    pub fn set_body_timeout(&self, within: Duration) {
+        self.state().body_timeout = within.min(self.body_timeout);
+    }
+
+    /// Whose step is the next while the client's body is not complete: not the client's while it waits for a
+    /// `100 Continue`, nor once it reads an answer already.
+    pub fn set_client_owes(&self, owes: bool) {
+        self.state().client_owes = owes;
+    }
+
+    /// How long the client may be silent in the middle of its body; none while it is not waited for.
+    pub fn body_timeout(&self) -> Option<Duration> {
+        let state = self.state();
+        state.client_owes.then_some(state.body_timeout)
     }
 
     pub(super) fn write_timeout(&self) -> Duration {

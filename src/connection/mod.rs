@@ -5,10 +5,12 @@
 //! [`Connection::of`] and moves it through its phases. Pingora's own timeouts are per read, so a client that sends a
 //! byte now and then is never late by them; here each phase has one total.
 
+mod alarm;
 mod body;
 mod deadline;
 mod head;
 mod http2;
+mod rate;
 mod stream;
 
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use crate::strictness::Violation;
 use crate::tls::Secured;
 pub use deadline::{Cause, Deadline};
 pub use http2::Http2Session;
+pub use rate::{Rate, Slow};
 pub use stream::EdgeStream;
 pub(crate) use stream::Next;
 
@@ -99,3 +102,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

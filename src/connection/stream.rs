@@ -16,13 +16,16 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep};
 
 use super::Connection;
+use super::alarm::Alarm;
 use super::body::Body;
 use super::deadline::Late;
 use super::head::HeadEnd;
+use super::rate::{Rate, Slow};
 use crate::strictness::{Bounds, Violation, begins, judge, too_large};
+use crate::telemetry::metrics::TimeoutReason;
 
 /// How a client begins that speaks HTTP/2 from the start; no request of HTTP/1 begins so.
 const HTTP2: &[u8] = b"PRI ";
@@ -41,8 +44,11 @@ pub struct EdgeStream {
     connection: Arc<Connection>,
     /// One for the connection's whole life.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Runs while the client takes nothing of what is written.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How fast the client sends its body, and takes its answer; each has an alarm for when that is too slow.
+    sends: Rate,
+    takes: Rate,
+    late: Alarm,
+    stalled: Alarm,
     /// What was read and not handed on yet.
     ahead: BytesMut,
     /// Finds the end of the head that `ahead` begins with; it has seen so many bytes.
@@ -78,11 +84,15 @@ impl EdgeStream {
     pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
         // With TLS the client has chosen what it speaks, and this was not it.
         let may_begin_http2 = connection.listener.http2 && connection.tls.is_none();
+        let rate = Rate::new(connection.listener.limits.min_rate);
         EdgeStream {
             inner,
             connection,
             timer: None,
-            stalled: None,
+            sends: rate,
+            takes: rate,
+            late: Alarm::default(),
+            stalled: Alarm::default(),
             ahead: BytesMut::new(),
             head: HeadEnd::default(),
             seen: 0,
@@ -124,6 +134,8 @@ impl EdgeStream {
                 self.seen = 0;
                 return Poll::Ready(next);
             }
+            self.late.put_away();
+            self.stalled.put_away();
             let mut space = [MaybeUninit::uninit(); FIRST_READ];
             let mut buf = ReadBuf::uninit(&mut space);
             match Pin::new(&mut self.inner).poll_read(context, &mut buf) {
@@ -164,6 +176,8 @@ impl EdgeStream {
             Ok(Some(framing)) => {
                 self.may_begin_http2 = false;
                 self.head_left = length;
+                let rate = Rate::new(limits.min_rate);
+                (self.sends, self.takes) = (rate, rate);
                 self.body = Body::new(framing);
                 Some(Next::Request)
             }
@@ -180,14 +194,18 @@ impl EdgeStream {
                     self.hand_on(length, buf);
                     Ok(())
                 }
-                Err(violation) => Err(self.refuse(violation)),
+                Err(violation) => Err(self.refuse(violation, io::ErrorKind::InvalidData)),
             });
         }
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(context, buf) else {
+            if let Poll::Ready(slow) = self.poll_slow(context) {
+                return Poll::Ready(Err(slow));
+            }
             return self.poll_late(context);
         };
         let arrived = &buf.filled()[before..];
+        self.sends.moved(arrived.len(), Instant::now);
         match self.body.take(arrived) {
             Ok(length) => {
                 self.ahead.extend_from_slice(&arrived[length..]);
@@ -196,7 +214,7 @@ impl EdgeStream {
             }
             Err(violation) => {
                 buf.set_filled(before);
-                Poll::Ready(Err(self.refuse(violation)))
+                Poll::Ready(Err(self.refuse(violation, io::ErrorKind::InvalidData)))
             }
         }
     }
@@ -225,10 +243,27 @@ impl EdgeStream {
         if length == self.ahead.len() { self.ahead = BytesMut::new() } else { self.ahead.advance(length) }
     }
 
-    /// Ends the body that breaks a rule; the proxy finds the violation at the connection.
-    fn refuse(&self, violation: Violation) -> io::Error {
+    /// Ends the request that breaks a rule; the proxy finds the violation at the connection.
+    fn refuse(&self, violation: Violation, kind: io::ErrorKind) -> io::Error {
         self.connection.set_violation(Some(violation));
-        io::ErrorKind::InvalidData.into()
+        kind.into()
+    }
+
+    /// Waits until the client is too slow with its body.
+    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let now = Instant::now();
+        let Some(patience) = self.connection.deadline.body_timeout() else {
+            self.sends.rests(|| now);
+            return Poll::Pending;
+        };
+        let Some((due, slow)) = self.sends.waits(now, patience) else { return Poll::Pending };
+        ready!(self.late.poll(due, context));
+        self.connection.listener.metrics.timed_out(TimeoutReason::Body);
+        let violation = match slow {
+            Slow::Silent => Violation::BodyTimeout,
+            Slow::Trickling => Violation::BodyTooSlow,
+        };
+        Poll::Ready(self.refuse(violation, io::ErrorKind::TimedOut))
     }
 
     /// Waits for the deadline, the client being silent.
@@ -249,15 +284,25 @@ impl EdgeStream {
     /// client that reads nothing would hold its request, and the endpoint's place, for ever.
     fn poll_taken<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.takes.rests(Instant::now);
             return written;
         }
         if let Poll::Ready(over) = self.poll_over(context) {
             return Poll::Ready(Err(over));
         }
-        let timeout = || Box::pin(sleep(self.connection.deadline.write_timeout()));
-        let stalled = self.stalled.get_or_insert_with(timeout);
-        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let patience = self.connection.deadline.write_timeout();
+        let Some((due, _)) = self.takes.waits(Instant::now(), patience) else { return Poll::Pending };
+        ready!(self.stalled.poll(due, context));
+        self.connection.listener.metrics.timed_out(TimeoutReason::Response);
+        Poll::Ready(Err(self.refuse(Violation::ReaderTooSlow, io::ErrorKind::TimedOut)))
+    }
+
+    /// The same for a write, whose bytes the client took, or its system for it.
+    fn poll_written(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.takes.moved(bytes, Instant::now);
+        }
+        self.poll_taken(written, context)
     }
 }
 
@@ -291,7 +336,7 @@ impl AsyncRead for EdgeStream {
 impl AsyncWrite for EdgeStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, buf);
-        self.poll_taken(written, context)
+        self.poll_written(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -310,7 +355,7 @@ impl AsyncWrite for EdgeStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, bufs);
-        self.poll_taken(written, context)
+        self.poll_written(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

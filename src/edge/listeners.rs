@@ -411,6 +411,8 @@ mod tests {
             header_timeout: Duration::ZERO,
             handshake_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            body_timeout: Duration::from_secs(20),
+            min_rate: std::num::NonZeroU64::new(100),
             connections_per_ip: None,
         };
         let of = |address: &&str| Listener::bare(address, limits);

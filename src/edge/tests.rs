@@ -93,6 +93,8 @@ fn bare_listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
             handshake_timeout: SECOND,
             idle_timeout: 5 * SECOND,
             streams: 100,
+            body_timeout: Duration::from_secs(20),
+            min_rate: std::num::NonZeroU64::new(100),
             connections_per_ip,
         },
     )

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::answer;
 use super::context::RequestContext;
+use super::expect;
 use super::failure::Failure;
 use super::headers::{ClientAddress, names_a_certificate};
 use super::key::{Keyed, key};
@@ -35,9 +36,11 @@ pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
     let downstream = session.as_downstream_mut();
     if let Some(connection) = Connection::of(downstream).cloned() {
         connection.deadline.request_begins();
+        downstream.set_read_timeout(None);
         ctx.came_by(connection);
     }
     ctx.request_complete = downstream.is_body_empty();
+    expect::begin(session, ctx);
 }
 
 /// Judges the request and finds its route.
@@ -198,8 +201,8 @@ fn aim(session: &mut Session, ctx: &mut RequestContext) {
     ctx.key = key;
     ctx.deadline = timeouts.request.and_then(|within| ctx.started.checked_add(within));
     if let Some(connection) = &ctx.connection {
+        // The stream holds them both: it knows whom it waits for, and Pingora has no timeout for heads and flushes.
         connection.deadline.set_write_timeout(timeouts.idle);
+        connection.deadline.set_body_timeout(timeouts.idle);
     }
-    session.set_read_timeout(Some(timeouts.idle));
-    session.set_write_timeout(Some(timeouts.idle));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::CONTENT_LENGTH;
 use http::{StatusCode, Version};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, RetryType};
@@ -155,6 +156,12 @@ pub(super) fn answered(session: &Session, ctx: &mut RequestContext, head: &Respo
     // What went wrong with an earlier attempt is over.
     ctx.failure = None;
     ctx.response_started = true;
+    if let Some(connection) = &ctx.connection {
+        // What is missing of its body may wait for what it reads.
+        connection.deadline.set_client_owes(false);
+    }
+    let empty = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    ctx.answered = empty || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     ctx.upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
     if ctx.upgraded || is_event_stream(head) {
         ctx.deadline = None;

@@ -82,8 +82,12 @@ pub struct RequestContext {
     pub(super) first_byte: Option<Duration>,
     /// The final head has been passed on.
     pub(super) response_started: bool,
+    /// The client has the whole answer.
+    pub(super) answered: bool,
     /// The client has sent all of its body.
     pub(super) request_complete: bool,
+    /// The client waits for a `100 Continue` before it sends its body.
+    pub(super) body_held_back: bool,
     /// The endpoint was asked to change protocols.
     pub(super) upgrade_asked: bool,
     /// Both ends speak WebSocket now.
@@ -141,7 +145,9 @@ impl RequestContext {
             connect: None,
             first_byte: None,
             response_started: false,
+            answered: false,
             request_complete: false,
+            body_held_back: false,
             upgrade_asked: false,
             upgraded: false,
             scratch: Extensions::new(),
@@ -213,14 +219,16 @@ impl RequestContext {
     /// Restarts the wait for the next piece, whichever of the phases the request is in.
     pub(super) fn progressed(&self) {
         let Some(timeouts) = self.target().map(|target| &target.timeouts) else { return };
-        if self.upgraded {
+        if self.answered && !self.request_complete {
+            self.wait_at_most(LINGER, Cause::Idle);
+        } else if self.upgraded {
             self.wait_at_most(timeouts.upgrade_idle, Cause::UpgradeIdle);
         } else if self.response_started {
             self.wait_at_most(timeouts.idle, Cause::Idle);
-        } else if self.request_complete {
+        } else if self.request_complete || self.body_held_back {
             self.wait_at_most(timeouts.first_byte, Cause::FirstByte);
         } else if let (Some(connection), Some(deadline)) = (&self.connection, self.deadline) {
-            // While the client sends, Pingora's own read timeout watches it.
+            // While the client sends, its connection watches it.
             connection.deadline.set(Some(deadline.into()), Cause::Request);
         }
     }
@@ -242,3 +250,6 @@ impl RequestContext {
         }
     }
 }
+
+/// How long a client that has its answer may be silent in the middle of its body: it read the answer and sends no more.
+const LINGER: Duration = Duration::from_secs(1);

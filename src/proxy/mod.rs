@@ -4,6 +4,7 @@ mod admission;
 mod answer;
 mod attempt;
 mod context;
+mod expect;
 pub mod failure;
 pub mod grpc;
 pub mod headers;
@@ -112,6 +113,7 @@ impl ProxyHttp for Gateway {
         if request.version == Version::HTTP_2 {
             headers::by_http2(request, &session.req_header().headers)?;
         }
+        expect::forward(session, request, ctx).await?;
         headers::forward(request, &ctx.client, ctx.host_header.as_ref())?;
         let host = ctx.attempt.as_ref().and_then(|attempt| attempt.lease.endpoint().host_header.as_ref());
         headers::set_host(request, host, || attempt::host(ctx))?;
@@ -138,11 +140,14 @@ impl ProxyHttp for Gateway {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if !ctx.upgraded {
+            if ctx.body_held_back && body.as_ref().is_some_and(|bytes| !bytes.is_empty()) {
+                expect::released(ctx);
+            }
             let most = ctx.listener().and_then(|listener| listener.max_body);
             if most.is_some_and(|most| session.as_ref().body_bytes_read() as u64 > most) {
                 return Err(fail(ctx, Failure::Refused(Violation::BodyTooLarge)));
@@ -166,6 +171,11 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            // It ends nothing, though Pingora would close a connection after any answer before the end of the body.
+            session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+            if response.status == http::StatusCode::CONTINUE {
+                expect::continued(session, ctx);
+            }
             // `first_byte` goes on: an endpoint could announce an answer for ever.
             return Ok(());
         }
@@ -173,6 +183,7 @@ impl ProxyHttp for Gateway {
             // Pingora would let both sides say what they like, past every rule of ours.
             return Err(fail(ctx, Failure::UpstreamProtocol));
         }
+        session.as_downstream_mut().set_close_on_response_before_downstream_finish(true);
         if attempt::answered(session, ctx, response) {
             ctx.retrying = true;
             let mut error = Error::new_up(ErrorType::HTTPStatus(response.status.as_u16()));
@@ -181,7 +192,6 @@ impl ProxyHttp for Gateway {
         }
         if ctx.upgraded {
             // From here on `upgrade_idle` counts, for both sides as one: the connection's own deadline.
-            session.set_read_timeout(None);
             if let Some(connection) = &ctx.connection {
                 connection.becomes_tunnel();
             }
@@ -210,9 +220,10 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         _: &mut Option<Bytes>,
-        _: bool,
+        end: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
+        ctx.answered |= end && !ctx.upgraded;
         ctx.progressed();
         Ok(None)
     }
@@ -262,6 +273,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+        if ctx.answered {
+            // The client read its answer and did not go on with its body: that is how it should be.
+            ctx.failure = None;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let failure = ctx.failure.unwrap_or_else(|| ctx.classify(error));
         // Pingora closes the connection after this, so the answer must say so.
         session.set_keepalive(None);
@@ -272,7 +288,9 @@ impl ProxyHttp for Gateway {
     }
 
     fn suppress_error_log(&self, _: &Session, ctx: &RequestContext, error: &Error) -> bool {
-        record::explain(self, ctx, error);
+        if !ctx.answered {
+            record::explain(self, ctx, error);
+        }
         true
     }
 

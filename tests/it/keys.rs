@@ -41,6 +41,8 @@ const SHOWN_BY: &[(&str, &str)] = &[
     ("listeners[].limits.body", "a_body_beyond_the_limit_is_413_announced_or_not"),
     ("listeners[].limits.header_timeout", "a_head_that_trickles_is_408_in_all"),
     ("listeners[].limits.idle_timeout", "an_idle_connection_is_closed_silently"),
+    ("listeners[].limits.body_timeout", "an_upload_that_stalls_is_408"),
+    ("listeners[].limits.min_rate", "a_client_below_the_rate_is_ended_and_one_that_waits_is_not"),
     ("listeners[].limits.connections_per_ip", "one_client_address_holds_no_more_connections_than_it_may"),
     ("cookies.secrets[]", "the_first_secret_signs_and_all_verify"),
     ("stores.*.url", "a_store_is_spoken_to_in_tls_and_its_certificate_is_verified"),

@@ -13,6 +13,7 @@ mod check;
 mod cookie_key;
 mod docs;
 mod examples;
+mod expect;
 mod express_session;
 mod failover;
 mod forwarding;

@@ -37,12 +37,59 @@ fn a_body_that_stalls_on_its_way_down_is_cut() {
 
 #[test]
 fn an_upload_that_stalls_is_408() {
-    let (origin, gateway) = one("timeouts: { idle: 300ms }");
-    let mut client = gateway.client();
-    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
-    let (answer, took) = timed(|| client.answer());
-    assert_eq!((answer.status, origin.count()), (408, 0));
-    assert!((Duration::from_millis(290)..ENOUGH).contains(&took), "{took:?}");
+    for (settings, limits) in [("timeouts: { idle: 300ms }", ""), ("", "body_timeout: 300ms")] {
+        let origin = Origin::start("a");
+        let limits = format!("listeners: [{{ address: 127.0.0.1:0, limits: {{ {limits} }} }}]\n");
+        let gateway = Gateway::start(&(upstream(&list(&[&origin]), settings) + &limits));
+        let mut client = gateway.client();
+        client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
+        let (answer, took) = timed(|| client.answer());
+        assert_eq!((answer.status, origin.count()), (408, 0));
+        assert!((Duration::from_millis(290)..ENOUGH).contains(&took), "{took:?}");
+        let refused = || gateway.metrics().sum("headgate_http_requests_refused_total", &[("reason", "body_timeout")]);
+        eventually("it is counted", || refused() == 1.0);
+    }
+}
+
+#[test]
+fn a_client_below_the_rate_is_ended_and_one_that_waits_is_not() {
+    let origin = Origin::start("a");
+    origin.script(|request, wire| {
+        if request.target == "/events" {
+            wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")?;
+            for _ in 0..13 {
+                std::thread::sleep(Duration::from_millis(500));
+                wire.write_all(b"data: 1\n\n")?;
+            }
+            return Ok(false);
+        }
+        wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")?;
+        // Ends when the gateway gives up.
+        io::copy(&mut io::repeat(b'x'), wire)?;
+        Ok(false)
+    });
+    let limits = "listeners: [{ address: 127.0.0.1:0, limits: { min_rate: 1GiB } }]";
+    let gateway = Gateway::start(&format!("{}{limits}\n", upstream(&list(&[&origin]), "retry: { attempts: 1 }")));
+    let mut sender = gateway.client();
+    sender.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    let mut reader = gateway.client();
+    reader.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut events = gateway.client();
+    events.write("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(events.head().status, 200);
+
+    let (answer, took) = timed(|| sender.answer());
+    assert_eq!(answer.status, 408);
+    assert!((Duration::from_secs(4)..ENOUGH).contains(&took), "{took:?}");
+    let timed_out = |reason| gateway.metrics().sum("headgate_connections_timed_out_total", &[("reason", reason)]);
+    eventually("the reader is found too slow", || timed_out("response") == 1.0);
+    assert_eq!(timed_out("body"), 1.0);
+    for reason in ["body_too_slow", "reader_too_slow"] {
+        let refused = || gateway.metrics().sum("headgate_http_requests_refused_total", &[("reason", reason)]);
+        eventually("each is counted", || refused() == 1.0);
+    }
+    assert_eq!(events.rest_of_chunks().matches("data: 1").count(), 13);
+    assert_eq!(timed_out("response"), 1.0);
 }
 
 #[test]
