@@ -5,12 +5,10 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may wait, spawn and block as it likes"))]
 
 pub mod strictness;
-
 pub mod telemetry;
 pub mod tls;
 
 pub mod listener;
-
 pub mod transport;
 
 pub mod config;
