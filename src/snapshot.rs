@@ -11,6 +11,7 @@ use crate::route::Route;
 use crate::router::Router;
 use crate::session::Source;
 use crate::session::store::Store;
+use crate::tls::Policy;
 use crate::upstream::Upstream;
 
 /// One generation of the configuration, compiled.
@@ -42,14 +43,16 @@ impl Snapshot {
         self.listeners.iter().enumerate().find(|(_, listener)| listener.id == *id)
     }
 
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.listeners.iter().filter_map(|listener| listener.tls.as_deref())
+    }
+
     /// From now on scrapes read these endpoints, stores and caches.
     fn put_in_place(&self) {
         for upstream in &self.upstreams {
             upstream.put_in_place();
         }
-        let policies = || self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        policies().for_each(|policy| policy.withdraw());
-        policies().for_each(|policy| policy.put_in_place());
+        self.policies().for_each(Policy::put_in_place);
         for store in &self.stores {
             store.put_in_place();
         }
@@ -75,6 +78,8 @@ impl Current {
 
     /// Puts the next generation in place, for every request that begins from now on.
     pub fn replace(&self, next: Snapshot) {
+        // By name: those that live on, in the listeners that were opened with them, tell of themselves no more.
+        self.0.load().policies().for_each(Policy::withdraw);
         next.put_in_place();
         self.0.store(Arc::new(next));
     }
