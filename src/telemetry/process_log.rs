@@ -18,11 +18,13 @@ use super::access_log::{rfc3339, write_json_text};
 /// Crates whose every-day remarks about single connections would drown ours. Errors are kept, but for those of the proxy:
 /// each is about one request, which we log ourselves, and anybody who sends half a head could fill the log with them. The
 /// connector calls it an error when an endpoint has closed a kept connection.
-const NOISY: [(&str, LevelFilter); 4] = [
+const NOISY: [(&str, LevelFilter); 5] = [
     ("pingora", LevelFilter::Error),
     ("pingora_proxy", LevelFilter::Off),
     ("pingora_core::connectors", LevelFilter::Off),
     ("hickory", LevelFilter::Error),
+    // It warns of handshakes with an address for a name, and of all kinds of odd ones.
+    ("rustls", LevelFilter::Error),
 ];
 
 /// The shape of a line.
