@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::digest::{Context, SHA256};
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::CertificateDer;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::names::Names;
@@ -49,6 +49,9 @@ pub struct Group {
 
 /// Tickets that a TLS 1.3 client is given at a handshake: one for each of two connections that browsers like to open next.
 const TICKETS: usize = 2;
+
+/// Sessions that are kept for clients of TLS 1.2 which take no tickets. One is some 200 bytes, and the client's certificate.
+const SESSIONS: usize = 512;
 
 // === impl GroupId ===
 
@@ -135,11 +138,13 @@ impl Group {
         let mut config = builder.with_cert_resolver(Arc::clone(names) as Arc<_>);
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-        // Tickets only: a session that is kept here would cost memory, and the next process would not have it either.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = match before {
             Some(before) => Arc::clone(&before.config.ticketer),
             None => ticketer()?,
+        };
+        config.session_storage = match before {
+            Some(before) => Arc::clone(&before.config.session_storage),
+            None => ServerSessionMemoryCache::new(SESSIONS),
         };
         config.send_tls13_tickets = TICKETS;
         Ok(Self { id, config: Arc::new(config) })
