@@ -7,7 +7,7 @@ use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
 
-use crate::harness::{Authority, Setup, root};
+use crate::harness::{Authority, Setup, root, rsa};
 
 /// Every Markdown file that is ours, and its text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -38,6 +38,15 @@ fn check(what: &str, yaml: &str) {
     let setup = Setup::new(yaml).system_certificates(system.path());
     let setup = setup.file("tls/internal-ca.crt", &authority.certificate());
     let setup = setup.file("tls/gateway.crt", &gateway.certificate).file("tls/gateway.key", &gateway.key);
+    let mut setup = setup.file("tls/clients.crt", &authority.certificate());
+    for (file, certified) in [
+        ("shop", authority.issue(&["shop.example.com"])),
+        ("admin", authority.issue(&["admin.example.com"])),
+        ("shop-rsa", rsa("shop.example.com")),
+    ] {
+        setup = setup.file(&format!("tls/{file}.crt"), &certified.certificate);
+        setup = setup.file(&format!("tls/{file}.key"), &certified.key);
+    }
     let output = setup.command(&["check"]);
     assert_eq!(output.code, Some(0), "{what}:\n{yaml}\n{}{}", output.stdout, output.stderr);
 }

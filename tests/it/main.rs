@@ -41,5 +41,6 @@ mod strategies;
 mod streaming;
 mod strictness;
 mod timeouts;
+mod tls;
 mod upstream_http2;
 mod upstream_tls;

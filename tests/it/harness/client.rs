@@ -9,8 +9,10 @@ use std::{
     time::Duration,
 };
 
+use rustls::{ClientConnection, HandshakeKind, StreamOwned};
+
 use super::{
-    SOON,
+    SOON, Trust,
     http::{Body, Framing, Head},
     is_gone,
 };
@@ -117,6 +119,25 @@ impl Answer {
     }
 }
 
+/// Where a gateway is, and how it is spoken to.
+#[derive(Clone)]
+pub(crate) struct Target {
+    address: SocketAddr,
+    trust: Option<Trust>,
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Target {
+        Target { address, trust: None }
+    }
+}
+
+impl From<(SocketAddr, &Trust)> for Target {
+    fn from((address, trust): (SocketAddr, &Trust)) -> Target {
+        Target { address, trust: Some(trust.clone()) }
+    }
+}
+
 /// A connection to a gateway.
 pub(crate) struct Client {
     stream: BufReader<Stream>,
@@ -134,6 +155,48 @@ impl Client {
         stream.set_read_timeout(Some(SOON))?;
         stream.set_write_timeout(Some(SOON))?;
         Ok(Client { stream: BufReader::new(Stream::Tcp(stream)), reusable: true })
+    }
+
+    /// A connection in TLS, its handshake made.
+    #[track_caller]
+    pub(crate) fn tls(address: SocketAddr, trust: &Trust) -> Client {
+        Client::try_tls(address, trust).unwrap_or_else(|error| panic!("no TLS with {address}: {error}"))
+    }
+
+    pub(crate) fn try_tls(address: SocketAddr, trust: &Trust) -> io::Result<Client> {
+        Client::try_connect(address)?.secured(trust)
+    }
+
+    pub(crate) fn try_reach(target: &Target) -> io::Result<Client> {
+        match &target.trust {
+            None => Client::try_connect(target.address),
+            Some(trust) => Client::try_tls(target.address, trust),
+        }
+    }
+
+    /// Goes on in TLS on a connection that was plain so far.
+    pub(crate) fn secured(self, trust: &Trust) -> io::Result<Client> {
+        let Stream::Tcp(stream) = self.stream.into_inner() else { panic!("this is no TCP") };
+        let mut stream = StreamOwned::new(trust.connection(), stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Client { stream: BufReader::new(Stream::Tls(Box::new(stream))), reusable: true })
+    }
+
+    /// Whether its handshake resumed an earlier one's session.
+    pub(crate) fn resumed(&self) -> bool {
+        self.session().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificate that it was shown.
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        self.session().peer_certificates().unwrap()[0].to_vec()
+    }
+
+    fn session(&self) -> &ClientConnection {
+        let Stream::Tls(stream) = self.stream.get_ref() else { panic!("this is no TLS") };
+        &stream.conn
     }
 
     pub(crate) fn unix(path: &Path) -> Client {
@@ -269,6 +332,7 @@ impl Client {
         match self.stream.get_ref() {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(bound)),
             Stream::Unix(stream) => stream.set_read_timeout(Some(bound)),
+            Stream::Tls(stream) => stream.sock.set_read_timeout(Some(bound)),
         }
         .unwrap();
     }
@@ -278,6 +342,7 @@ impl Client {
         match self.stream.get_ref() {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
         }
         .unwrap();
     }
@@ -286,6 +351,7 @@ impl Client {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Read for Stream {
@@ -293,6 +359,7 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(into),
             Stream::Unix(stream) => stream.read(into),
+            Stream::Tls(stream) => stream.read(into),
         }
     }
 }
@@ -302,6 +369,7 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Ask, Client, within};
+use super::{Ask, Client, Target, within};
 
 /// A load on a busy machine takes its time.
 const LONG: Duration = Duration::from_secs(90);
@@ -77,20 +76,21 @@ pub(crate) struct Load {
 
 impl Load {
     /// `count` requests over `connections` connections, and what came of them.
-    pub(crate) fn run(address: SocketAddr, connections: usize, count: usize, ask: &Ask) -> Tally {
+    pub(crate) fn run(target: impl Into<Target>, connections: usize, count: usize, ask: &Ask) -> Tally {
         let limit = count.div_ceil(connections);
-        Load::spawn(address, connections, limit, Arc::new(AtomicBool::new(false)), ask).join()
+        Load::spawn(target.into(), connections, limit, Arc::new(AtomicBool::new(false)), ask).join()
     }
 
-    pub(crate) fn start(address: SocketAddr, connections: usize, ask: &Ask) -> Load {
-        Load::spawn(address, connections, usize::MAX, Arc::new(AtomicBool::new(false)), ask)
+    pub(crate) fn start(target: impl Into<Target>, connections: usize, ask: &Ask) -> Load {
+        Load::spawn(target.into(), connections, usize::MAX, Arc::new(AtomicBool::new(false)), ask)
     }
 
-    fn spawn(address: SocketAddr, connections: usize, limit: usize, stop: Arc<AtomicBool>, ask: &Ask) -> Load {
+    fn spawn(target: Target, connections: usize, limit: usize, stop: Arc<AtomicBool>, ask: &Ask) -> Load {
         let asked = Arc::new(AtomicUsize::new(0));
         let threads = (0..connections).map(|_| {
             let (stop, asked, ask) = (Arc::clone(&stop), Arc::clone(&asked), ask.clone());
-            thread::spawn(move || drive(address, limit, &stop, &asked, &ask))
+            let target = target.clone();
+            thread::spawn(move || drive(&target, limit, &stop, &asked, &ask))
         });
         let threads = threads.collect();
         Load { stop, asked, threads }
@@ -123,7 +123,7 @@ impl Drop for Load {
     }
 }
 
-fn drive(address: SocketAddr, limit: usize, stop: &AtomicBool, asked: &AtomicUsize, ask: &Ask) -> Tally {
+fn drive(target: &Target, limit: usize, stop: &AtomicBool, asked: &AtomicUsize, ask: &Ask) -> Tally {
     let mut tally = Tally::default();
     let mut kept: Option<Client> = None;
     for _ in 0..limit {
@@ -131,7 +131,7 @@ fn drive(address: SocketAddr, limit: usize, stop: &AtomicBool, asked: &AtomicUsi
             break;
         }
         let start = Instant::now();
-        let answered = match kept.take().map_or_else(|| Client::try_connect(address), Ok) {
+        let answered = match kept.take().map_or_else(|| Client::try_reach(target), Ok) {
             Ok(mut client) => client.try_ask(ask).map(|answer| (client, answer)),
             Err(error) => Err(error),
         };

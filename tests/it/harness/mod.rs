@@ -19,6 +19,7 @@ mod redis;
 mod samples;
 mod store_double;
 mod tls_front;
+mod trust;
 
 use std::{
     fs, io,
@@ -31,7 +32,7 @@ use std::{
 pub(crate) use self::{
     authority::{Authority, Certified},
     browser::Browser,
-    client::{Answer, Ask, Client},
+    client::{Answer, Ask, Client, Target},
     gateway::{Gateway, Setup, headgate},
     grpc::{GrpcServer, grpc_scene, grpc_tell},
     http2::Http2,
@@ -44,6 +45,7 @@ pub(crate) use self::{
     samples::Samples,
     store_double::{Says, StoreDouble},
     tls_front::TlsFront,
+    trust::{Trust, openssl, pem, rsa, s_client},
 };
 
 /// The bound of everything that should come at once: generous, because builds share the machine with the tests.
