@@ -5,7 +5,7 @@ mod reference;
 
 use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
-use headgate::{config::Config, router::path::normalise, telemetry::metrics::FAMILIES};
+use headgate::{config::Config, router::path::normalise, strictness::Violation, telemetry::metrics::FAMILIES};
 
 use crate::harness::{Authority, Setup, root, rsa};
 
@@ -174,4 +174,15 @@ fn the_readme_shows_what_the_check_says_of_a_broken_file() {
         Command::new(env!("CARGO_BIN_EXE_headgate")).arg("check").current_dir(directory.path()).output().unwrap();
     assert_eq!(String::from_utf8(check.stderr).unwrap().trim_end(), shown);
     assert_eq!(check.status.code(), Some(2));
+}
+
+#[test]
+fn every_reason_of_a_refusal_is_explained_with_its_status() {
+    let page = fs::read_to_string(root().join("docs/refusals.md")).unwrap();
+    for violation in Violation::ALL {
+        let (reason, status) = (format!("`{}`", violation.label()), violation.status().to_string());
+        let row = page.lines().find(|line| line.starts_with('|') && line.contains(&reason));
+        let row = row.unwrap_or_else(|| panic!("{reason} is not explained"));
+        assert!(row.contains(&format!("| {status} |")) || row.contains("| cut off |"), "{reason}: {row}");
+    }
 }

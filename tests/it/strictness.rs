@@ -5,7 +5,7 @@ mod corpus;
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::{Answer, Ask, Gateway, Origin, eventually, eventually_some, list, upstream};
+use crate::harness::{Answer, Ask, Gateway, Origin, eventually, eventually_some, list, upstream, within};
 
 struct Case {
     origin: Origin,
@@ -249,4 +249,86 @@ fn an_answer_is_framed_once_and_in_our_own_version() {
     let mut client = case.gateway.client();
     client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(client.rest().starts_with(b"HTTP/1.1 200 "));
+}
+
+/// Requests that are served, some of them odd, and how many reach the endpoint by each.
+const SERVED: &[(usize, &str)] = &[
+    (1, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (1, "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (1, "GET / HTTP/1.0\r\n\r\n"),
+    (1, "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (2, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (1, "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (1, "GET /1 HTTP/1.0\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (2, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (1, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\nGET /in HTTP/1.1\r\nHost: a\r\n\r\n."),
+    (
+        2,
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ),
+    (
+        1,
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n\r\n",
+    ),
+    (1, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello"),
+];
+
+/// Sends bytes on a connection of their own and waits for the gateway to close, or to have nothing more to say.
+fn send_and_wait(case: &Case, bytes: &[u8]) {
+    let mut client = case.gateway.client();
+    client.write(bytes);
+    client.set_read_timeout(Duration::from_secs(8));
+    client.rest();
+}
+
+#[test]
+fn an_endpoint_sees_exactly_the_requests_that_were_counted() {
+    // Whatever waits for more bytes is over soon.
+    let case = Case::with("limits: { header_timeout: 400ms, body_timeout: 400ms, idle_timeout: 400ms }");
+    let counted = || {
+        let metrics = case.gateway.metrics();
+        let (all, refused) = ("headgate_http_requests_total", "headgate_http_requests_refused_total");
+        (metrics.sum(all, &[]) as usize, metrics.sum(refused, &[]) as usize)
+    };
+    let balanced = |what: &str| {
+        let mut last = ((0, 0), 0);
+        let settled = within(Duration::from_secs(10), || {
+            last = (counted(), case.origin.count());
+            let ((all, refused), seen) = last;
+            (all - refused == seen).then_some(())
+        });
+        assert!(settled.is_some(), "after {what}: counted (all, refused) and seen: {last:?}");
+    };
+
+    for (expected, bytes) in SERVED {
+        let before = case.origin.count();
+        send_and_wait(&case, bytes.as_bytes());
+        assert_eq!(case.origin.count() - before, *expected, "{bytes:?}");
+        balanced(bytes);
+    }
+    let mut hostile: Vec<Vec<u8>> = corpus::HEADS.iter().map(|(_, _, bytes)| bytes.as_bytes().to_vec()).collect();
+    hostile.extend(corpus::BODIES.iter().map(|(_, _, body)| format!("{}{body}", corpus::CHUNKED).into_bytes()));
+    // And what is one byte off: each is served or refused, but never seen twice, nor unseen and counted.
+    let mut random = fastrand::Rng::with_seed(4);
+    let nasty = b"\0\t\n\r :;,\"/%09azAZ\x7f\xff";
+    for _ in 0..150 {
+        let (_, bytes) = SERVED[random.usize(..SERVED.len())];
+        let mut bytes = bytes.as_bytes().to_vec();
+        let at = random.usize(..bytes.len());
+        let byte = nasty[random.usize(..nasty.len())];
+        match random.u8(..3) {
+            0 => bytes[at] = byte,
+            1 => bytes.insert(at, byte),
+            _ => drop(bytes.remove(at)),
+        }
+        hostile.push(bytes);
+    }
+    let before = case.origin.count();
+    std::thread::scope(|scope| {
+        for part in hostile.chunks(hostile.len().div_ceil(12)) {
+            scope.spawn(|| part.iter().for_each(|bytes| send_and_wait(&case, bytes)));
+        }
+    });
+    balanced("all that is hostile");
+    assert!(case.origin.count() > before, "some of it is harmless");
 }
