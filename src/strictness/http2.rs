@@ -30,8 +30,13 @@ pub fn unify(request: &mut RequestHeader, header_bytes: usize, bounds: Bounds) -
         return Err(Violation::Method);
     }
     // `h2` knows these too, but an endpoint must not depend on that.
+    // Section 8.2.1: a value has no white space around it; HTTP/1 would lose it on the way.
+    let spaced = |value: &HeaderValue| value.as_bytes().trim_ascii().len() < value.len();
     let te = request.headers.get(TE).is_some_and(|te| te != "trailers");
-    if te || OF_THE_CONNECTION.iter().any(|name| request.headers.contains_key(name)) {
+    if te
+        || request.headers.values().any(spaced)
+        || OF_THE_CONNECTION.iter().any(|name| request.headers.contains_key(name))
+    {
         return Err(Violation::Http2Field);
     }
     unify_authority(request)?;
@@ -174,6 +179,8 @@ mod tests {
             refused(Violation::Http2Field, "https://a.example/", &[(name, "chunked")]);
         }
         assert!(unified("https://a.example/", &[("te", "trailers")]).is_ok());
+        refused(Violation::Http2Field, "https://a.example/", &[("a", " b")]);
+        refused(Violation::Http2Field, "https://a.example/", &[("a", "b\t")]);
     }
 
     #[test]

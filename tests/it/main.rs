@@ -22,6 +22,7 @@ mod grpc_calls;
 mod harness;
 mod health;
 mod http2;
+mod http2_frames;
 mod keys;
 mod life;
 mod listeners;
