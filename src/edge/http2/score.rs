@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::frames::{Frame, Kind};
-use crate::telemetry::metrics::Closed;
+use crate::telemetry::metrics::{Closed, Label};
 
 /// A connection whose score is above this is closed.
 const MOST: u32 = 1000;
@@ -80,6 +80,8 @@ pub(super) struct Score {
     at: Instant,
     /// Bytes sent that are not a point yet.
     bytes: usize,
+    /// What it has risen by since it was last 0: most by what the connection is closed for.
+    by: [u32; Closed::ALL.len()],
     /// Why the connection is to be closed.
     over: Option<Closed>,
 }
@@ -89,7 +91,7 @@ pub(super) struct Score {
 impl Score {
     /// Of a connection that begins now.
     pub(super) fn new(now: Instant) -> Self {
-        Score { points: 0, at: now, bytes: 0, over: None }
+        Score { points: 0, at: now, bytes: 0, by: [0; Closed::ALL.len()], over: None }
     }
 
     /// Why the connection is to be closed, as soon as it is.
@@ -122,9 +124,14 @@ impl Score {
         } else {
             (self.points, self.at) = (0, now);
         }
+        if self.points == 0 {
+            self.by = [0; Closed::ALL.len()];
+        }
         self.points = self.points.saturating_add(points);
-        if self.points > MOST {
-            self.over.get_or_insert(why);
+        let by = &mut self.by[why.index()];
+        *by = by.saturating_add(points);
+        if self.points > MOST && self.over.is_none() {
+            self.over = Closed::ALL.iter().copied().max_by_key(|why| self.by[why.index()]);
         }
     }
 }
