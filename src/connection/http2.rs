@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,9 +25,13 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 
 use super::Connection;
+use super::alarm::Alarm;
+use super::rate::{Rate, Slow};
+use crate::strictness::Violation;
+use crate::telemetry::metrics::TimeoutReason;
 
 /// How much of a body is kept for another attempt: as much as Pingora keeps on HTTP/1.
 const KEPT_FOR_RETRY: usize = 64 << 10;
@@ -62,8 +66,11 @@ pub struct Http2Session {
     retry: Option<FixedBuffer>,
     /// Runs until the stream's deadline.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Runs while the client takes nothing of the response.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How fast the client sends its body, and takes its answer; each has an alarm for when that is too slow.
+    sends: Rate,
+    takes: Rate,
+    late: Alarm,
+    stalled: Alarm,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
@@ -81,6 +88,7 @@ impl Http2Session {
     ) -> Self {
         let (mut head, incoming) = request.into_parts();
         head.extensions.insert(Arc::clone(&connection));
+        let rate = Rate::new(connection.listener.limits.min_rate);
         Http2Session {
             connection,
             digest,
@@ -95,7 +103,10 @@ impl Http2Session {
             sent: 0,
             retry: None,
             timer: None,
-            stalled: None,
+            sends: rate,
+            takes: rate,
+            late: Alarm::default(),
+            stalled: Alarm::default(),
             read_timeout: None,
             write_timeout: None,
             drain_timeout: None,
@@ -119,6 +130,7 @@ impl Http2Session {
         match self.incoming.poll_data(context) {
             Poll::Ready(Some(Ok(data))) => {
                 self.received += data.len();
+                self.sends.moved(data.len(), Instant::now);
                 if let Some(retry) = &mut self.retry {
                     retry.write_to_buffer(&data);
                 }
@@ -132,8 +144,30 @@ impl Http2Session {
                 Poll::Ready(Ok(None))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(broken(error))),
-            Poll::Pending => self.poll_late(context),
+            Poll::Pending => {
+                if let Poll::Ready(slow) = self.poll_slow(context) {
+                    return Poll::Ready(Err(slow));
+                }
+                self.poll_late(context)
+            }
         }
+    }
+
+    /// Waits until the client is too slow with its body.
+    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        let now = Instant::now();
+        let Some(patience) = self.connection.deadline.body_timeout() else {
+            self.sends.rests(|| now);
+            return Poll::Pending;
+        };
+        let Some((due, slow)) = self.sends.waits(now, patience) else { return Poll::Pending };
+        ready!(self.late.poll(due, context));
+        self.connection.listener.metrics.timed_out(TimeoutReason::Body);
+        self.connection.set_violation(Some(match slow {
+            Slow::Silent => Violation::BodyTimeout,
+            Slow::Trickling => Violation::BodyTooSlow,
+        }));
+        Poll::Ready(late(ErrorType::ReadTimedout))
     }
 
     /// Waits for the client to give the stream up.
@@ -179,7 +213,7 @@ impl Http2Session {
             }
         };
         if capacity.is_ready() {
-            self.stalled = None;
+            self.takes.rests(Instant::now);
             return capacity;
         }
         let deadline = &self.connection.deadline;
@@ -187,8 +221,12 @@ impl Http2Session {
         if deadline.is_total() && deadline.poll(&mut self.timer, context).is_ready() {
             return Poll::Ready(Err(late(ErrorType::WriteTimedout)));
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(deadline.write_timeout())));
-        stalled.as_mut().poll(context).map(|()| Err(late(ErrorType::WriteTimedout)))
+        let patience = deadline.write_timeout();
+        let Some((due, _)) = self.takes.waits(Instant::now(), patience) else { return Poll::Pending };
+        ready!(self.stalled.poll(due, context));
+        self.connection.listener.metrics.timed_out(TimeoutReason::Response);
+        self.connection.set_violation(Some(Violation::ReaderTooSlow));
+        Poll::Ready(Err(late(ErrorType::WriteTimedout)))
     }
 
     fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -222,6 +260,7 @@ impl Http2Session {
             let Some(outgoing) = &mut self.outgoing else { return Err(headless()) };
             let part = data.split_to(room.min(data.len()));
             self.sent += part.len();
+            self.takes.moved(part.len(), Instant::now);
             outgoing.send_data(part, end && data.is_empty()).map_err(broken)?;
             self.ended = end && data.is_empty();
         }

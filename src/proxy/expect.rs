@@ -17,7 +17,7 @@ pub(super) fn begin(session: &mut Session, ctx: &mut RequestContext) {
     let downstream = session.as_downstream_mut();
     let request = downstream.req_header();
     // One of HTTP/1.0 knows no interim answers, and its expectation counts for nothing.
-    let knows = request.version == Version::HTTP_11;
+    let knows = request.version >= Version::HTTP_11;
     ctx.body_held_back = knows && !ctx.request_complete && request.headers.contains_key(EXPECT);
     downstream.set_ignore_info_resp(!knows);
     if ctx.body_held_back

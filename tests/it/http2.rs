@@ -494,3 +494,18 @@ fn a_reload_keeps_http_2_connections_and_a_stop_lets_their_streams_finish() {
     assert!(client.end_within(SOON).1);
     assert!(gateway.wait_exit().success());
 }
+
+#[test]
+fn an_expectation_is_met_by_a_100_of_the_endpoints() {
+    let origin = Origin::start("a");
+    let gateway = gateway(&[&origin], "", "");
+    let mut client = Http2::connect(gateway.address());
+    let block = client.request("POST", "/", &[("expect", "100-continue"), ("content-length", "4")]);
+    let stream = client.begin(&block, false);
+    // The body is sent only once it is asked for.
+    let interim = client.until(|frame| frame.kind == kind::HEADERS && frame.stream == stream).unwrap();
+    assert_eq!(hpack::fields(&interim.payload)[0].1, "100");
+    client.frame(kind::DATA, flag::END_STREAM, stream, b"body");
+    assert_eq!(client.outcome(stream).status, 200);
+    assert_eq!(origin.request().text(), "body");
+}
