@@ -8,6 +8,7 @@ pub(super) fn main_key(context: &str) -> Option<&'static str> {
         "Respond" => "status",
         "Retry" | "RetryOverrides" => "attempts",
         "Timeouts" | "TimeoutOverrides" => "request",
+        "Tls" => "certificates",
         "Queue" => "size",
         "Admin" | "Listener" => "address",
         "AccessLog" => "path",

@@ -180,7 +180,7 @@ impl<'a> Validator<'a> {
         if !missing.is_empty() {
             let what = if what == TOP { "the file" } else { &what };
             let mut fault = Fault::error(place.label, format!("{what} needs {}", listed(&missing)));
-            if let Some(hint) = example_of(&missing) {
+            if let Some(hint) = example_of(object.definition, &missing) {
                 fault = fault.hint(hint);
             }
             self.fault(fault);
@@ -358,11 +358,13 @@ fn called(object: &Object<'_>, place: &Place<'_>) -> String {
 }
 
 /// What to write for keys whose form is not obvious.
-fn example_of(missing: &[&str]) -> Option<String> {
+fn example_of(definition: Option<&str>, missing: &[&str]) -> Option<String> {
     Some(match *missing.first()? {
         "listeners" => "as in `listeners: [{ address: 0.0.0.0:8080 }]`".into(),
         "endpoints" => "as in `endpoints: [127.0.0.1:3000]`".into(),
+        "key" if definition == Some("Certificate") => "the file with its private key".into(),
         "key" => "as in `key: client_ip`".into(),
+        "certificates" => "as in `certificates: [{ certificate: FILE, key: FILE }]`".into(),
         "format" => "it is `plain` (the id itself), `express` (signed by express-session) or `jwt`".into(),
         "source" => "as in `source: NAME`, an entry of `sessions`".into(),
         "master" | "addresses" => "as in `sentinel: { master: NAME, addresses: [HOST:26379] }`".into(),
