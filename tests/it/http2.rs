@@ -152,9 +152,9 @@ fn no_request_reaches_an_http_1_endpoint_that_it_could_read_differently() {
         fields[1].1 = scheme;
         refused(&fields, None);
     }
-    for at in 0..4 {
+    for (at, field) in GET.into_iter().enumerate() {
         let mut doubled = GET.to_vec();
-        doubled.insert(at, GET[at]);
+        doubled.insert(at, field);
         refused(&doubled, None);
         let mut missing = GET.to_vec();
         missing.remove(at);
