@@ -101,7 +101,7 @@ struct Place {
 
 #[derive(Debug)]
 enum Order {
-    Accept(Arc<Listener>, Socket),
+    Accept(ListenerId, Socket),
     Stop(ListenerId),
 }
 
@@ -218,7 +218,7 @@ impl Change<'_> {
             info!("listening on {}", socket.address);
             let place = Place { address: socket.address.clone(), _file: socket.file().cloned() };
             places.insert(listener.id.clone(), place);
-            let _ = self.sockets.orders.send(Order::Accept(listener, socket));
+            let _ = self.sockets.orders.send(Order::Accept(listener.id.clone(), socket));
         }
     }
 }
@@ -252,7 +252,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
                 }
             };
             match order {
-                Some(Order::Accept(listener, socket)) => self.accept(listener, socket, tasks_per_socket),
+                Some(Order::Accept(id, socket)) => self.accept(id, socket, tasks_per_socket),
                 Some(Order::Stop(id)) => {
                     if let Some(stop) = self.accepting.remove(&id) {
                         let _ = stop.send(true);
@@ -274,7 +274,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Listeners<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
-    fn accept(&mut self, listener: Arc<Listener>, socket: Socket, tasks_per_socket: usize) {
+    fn accept(&mut self, id: ListenerId, socket: Socket, tasks_per_socket: usize) {
         // A table of our own: Pingora's outlives the socket, and would wrap whatever gets its number next.
         let mut table = Fds::new();
         let address = socket.address;
@@ -291,9 +291,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
                 (ListenerConfig::uds(path).permissions(Permissions::from_mode(SOCKET_MODE)), Some(file))
             }
         };
-        let id = listener.id.clone();
         let edge = Edge::new(
-            listener,
+            id.clone(),
             Arc::clone(&self.app),
             Arc::clone(&self.terms),
             Arc::clone(&self.open),

@@ -52,8 +52,8 @@ pub type TermsOf = Arc<dyn Fn(&ListenerId) -> Option<Arc<Listener>> + Send + Syn
 
 /// One listener's way to the HTTP application `A` that all listeners share.
 struct Edge<A> {
-    /// As it was when it began to accept.
-    listener: Arc<Listener>,
+    /// Not the listener itself: whoever accepts would keep the private keys that it began with.
+    listener: ListenerId,
     app: Arc<A>,
     terms: TermsOf,
     admission: Arc<Admission>,
@@ -85,7 +85,7 @@ mod tests;
 impl<A> Edge<A> {
     /// Takes the connections of `listener` to `app`, counted in `open`.
     fn new(
-        listener: Arc<Listener>,
+        listener: ListenerId,
         app: Arc<A>,
         terms: TermsOf,
         open: Arc<OpenConnections>,
@@ -121,7 +121,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     /// Lets a connection in: admission, its PROXY header, its handshake. None where it is closed; whoever stays has a place until
     /// what is returned beside the stream drops.
     async fn begin(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<(Box<EdgeStream>, Place)> {
-        let listener = (self.terms)(&self.listener.id).unwrap_or_else(|| Arc::clone(&self.listener));
+        // None where the file has just lost it: then nobody accepts here any more, either.
+        let listener = (self.terms)(&self.listener)?;
         let metrics = &listener.metrics;
         let Some(opened) = self.open.open() else {
             refuse(&listener, stream, RefusalReason::Full, FULL).await;

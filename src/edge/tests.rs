@@ -101,8 +101,8 @@ fn bare_listener(connections_per_ip: Option<u32>) -> Arc<Listener> {
 }
 
 /// A configuration that does not change.
-fn terms() -> TermsOf {
-    Arc::new(|_| None)
+fn terms(listener: Arc<Listener>) -> TermsOf {
+    Arc::new(move |_| Some(Arc::clone(&listener)))
 }
 
 /// Refusals that nobody reads of.
@@ -115,7 +115,9 @@ fn refusals() -> Arc<Refusals> {
 async fn connected() -> Fixture {
     let app = Arc::new(App::default());
     let open = Arc::new(OpenConnections::new(1000));
-    let edge = Arc::new(Edge::new(bare_listener(None), Arc::clone(&app), terms(), Arc::clone(&open), refusals()));
+    let listener = bare_listener(None);
+    let id = listener.id.clone();
+    let edge = Arc::new(Edge::new(id, Arc::clone(&app), terms(listener), Arc::clone(&open), refusals()));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
     assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
@@ -336,7 +338,8 @@ async fn listeners_serve_tcp_and_unix_and_close_both_when_the_process_stops() {
     let both = ["127.0.0.1:0", &format!("unix:{}", path.display())].map(|address| Listener::bare(address, limits));
     let bound = bind(&both).unwrap();
     let open = Arc::new(OpenConnections::new(1000));
-    let (sockets, mut listeners) = bound.serve(Arc::new(App::default()), terms(), Arc::clone(&open), refusals());
+    let (sockets, mut listeners) =
+        bound.serve(Arc::new(App::default()), terms(bare_listener(Some(1))), Arc::clone(&open), refusals());
     let address = sockets.address(&both[0].id).unwrap();
     let (stop, shutdown) = watch::channel(false);
     let served = tokio::spawn(async move { listeners.start_service(None, shutdown, 2).await });

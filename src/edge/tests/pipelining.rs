@@ -76,8 +76,13 @@ async fn pipeline() -> Pipeline {
         }
     });
     let proxy = Arc::new(http_proxy(&Arc::new(ServerConf::default()), Proxy { endpoint }));
-    let edge =
-        Arc::new(Edge::new(bare_listener(None), proxy, terms(), Arc::new(OpenConnections::new(1000)), refusals()));
+    let edge = Arc::new(Edge::new(
+        ListenerId::new("127.0.0.1:0", 0),
+        proxy,
+        terms(bare_listener(None)),
+        Arc::new(OpenConnections::new(1000)),
+        refusals(),
+    ));
     let (client, server) = duplex(64 << 10);
     let (stop, shutdown) = watch::channel(false);
     assert!(edge.process_new(Box::new(server), &shutdown).await.is_none());
