@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Answer, Ask, Client, SOON, Samples, ended, eventually_some, signal, within};
+use super::{Answer, Ask, Client, SOON, Samples, ended, eventually, eventually_some, signal, within};
 
 /// How long a drain may take in a test that does not say otherwise.
 const DRAIN: &str = "process: { threads: 1, shutdown_timeout: 10s }\n";
@@ -182,6 +182,13 @@ impl Gateway {
         let answer = self.admin_get("/metrics");
         assert_eq!(answer.status, 200);
         Samples::parse(&answer.text())
+    }
+
+    /// Waits until these series of a metric add up to this: what ends a connection is counted when it is over, which the client
+    /// may know first.
+    #[track_caller]
+    pub(crate) fn counts(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        eventually(&format!("{name} {labels:?} is {expected}"), || self.metrics().sum(name, labels) == expected);
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
