@@ -223,6 +223,19 @@ pub fn identify(request: &mut RequestHeader, client: &ClientIdentity) -> Result<
     Ok(())
 }
 
+/// Takes an upgrade out that the client's own `Connection` does not name: it came from beyond a hop that did not know it
+/// (RFC 9110 section 7.8), and Pingora would name it anew.
+pub fn drop_unnamed_upgrade(request: &mut RequestHeader, from: &HeaderMap) {
+    if !request.headers.contains_key(UPGRADE) {
+        return;
+    }
+    let mut options = from.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if !options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade")) {
+        request.remove_header(&UPGRADE);
+        request.remove_header(&CONNECTION);
+    }
+}
+
 /// Writes the `Host` that the endpoint shall see, where it differs from the client's. An HTTP/1.0 client may leave it out;
 /// what we send is HTTP/1.1 and must have one (RFC 9112 section 3.2): then it is the endpoint's `own`.
 ///

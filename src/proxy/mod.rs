@@ -121,6 +121,7 @@ impl ProxyHttp for Gateway {
         if let Some(client) = ctx.identity() {
             headers::identify(request, client)?;
         }
+        headers::drop_unnamed_upgrade(request, &session.req_header().headers);
         ctx.upgrade_asked = request.headers.contains_key(UPGRADE);
         let Some(route) = ctx.route.clone() else { return Ok(()) };
         if ctx.attempts == 1 && session.req_header().headers.contains_key(UPGRADE) && !ctx.upgrade_asked {

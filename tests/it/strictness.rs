@@ -230,6 +230,19 @@ fn an_http_1_0_request_is_served_and_its_connection_closed() {
 }
 
 #[test]
+fn an_upgrade_that_connection_does_not_name_is_none() {
+    let case = Case::new();
+    let handshake =
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    case.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{handshake}\r\n"));
+    assert_eq!((case.origin.last().header("upgrade"), case.origin.last().header("connection")), (None, None));
+    let named = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n{handshake}\r\n");
+    case.send(&named);
+    assert_eq!(case.origin.last().header("upgrade"), Some("websocket"));
+    assert_eq!(case.gateway.metrics().sum("headgate_http_foreign_upgrades_total", &[]), 1.0);
+}
+
+#[test]
 fn an_upgrade_that_nobody_asked_for_opens_no_tunnel() {
     let case = Case::new();
     case.origin.bytes("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw");
