@@ -1,7 +1,7 @@
 //! WHAT WE REFUSE: the rules of HTTP that a request is held to, all of them, each with its section of the RFCs.
 //!
 //! A message that two parties could read differently is refused, never repaired: the endpoint behind us must not be able
-//! to see another request than the one we judged. A leaf: [`head`] and [`chunked`] judge bytes as they came, before
+//! to see another request than the one we judged. A leaf: `head` and `chunked` judge bytes as they came, before
 //! anything parses them; whoever finds a fault elsewhere (the proxy in a host or path, the connection in its clock)
 //! names it by the same [`Violation`], so that every refusal is answered, logged and counted alike.
 
